@@ -1,0 +1,94 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/ordset"
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// Record is where accepted pushes are kept. All methods are safe for concurrent use.
+type Record interface {
+	// Accept makes a durable: it returns after the commit that holds all its rows. If a's key was used before in its app,
+	// nothing changes, and the push of that key is returned with repeated true, or Conflict if the key is Strict and the
+	// fingerprints differ. Unavailable means that the outcome is unknown, or that the disk's reserve is reached.
+	Accept(ctx context.Context, a *push.Acceptance) (p push.Push, repeated bool, err error)
+	// FindKey returns the push that was accepted under key and the fingerprint of its request. NotFound if there is none.
+	FindKey(ctx context.Context, app push.AppID, key push.Key) (push.Push, [32]byte, error)
+	// Find returns a push of app by id, with its request. NotFound if there is none.
+	Find(ctx context.Context, app push.AppID, id push.ID) (push.Push, error)
+	// List returns pushes of app with ids below before (0: all), newest first, about limit; next is where to go on, 0 at
+	// the end. A page may hold fewer than limit, even none, while next is not 0.
+	List(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Push, next push.ID, err error)
+	// Newest returns the greatest push id in the record, 0 if there is none.
+	Newest(ctx context.Context) (push.ID, error)
+}
+
+// Inbox holds the rows of direct pushes: which push waits for which device.
+type Inbox interface {
+	// Owed returns the oldest pushes that wait for a device and expire after now, in order of ids, at most limit, without
+	// those that skip names. Before it looks it drops what is above the inbox's limit.
+	Owed(ctx context.Context, app push.AppID, o push.Ordinal, now time.Time, limit int, skip func(push.ID) bool) ([]*push.Delivery, error)
+	// Withdraw removes what still waits of a direct push, marks it with m in the same commit, and returns how many rows.
+	Withdraw(ctx context.Context, app push.AppID, id push.ID, m push.Mark) (int, error)
+	// Waiting yields each device for which rows wait, once or more often.
+	Waiting(ctx context.Context, yield func(push.AppID, push.Ordinal)) error
+	// Sweep removes rows that expired before now, at most limit, marks them MarkExpired in the same commit, and returns how
+	// many; fewer than limit means that none is left. Days that are over by more than a day are dropped whole.
+	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
+}
+
+// Receipts is the way into the receipt log. A receipt of a direct push that delivers or drops it takes its inbox row
+// away in the same commit.
+type Receipts interface {
+	// Receive returns after the commit that holds rs.
+	Receive(ctx context.Context, rs ...push.Receipt) error
+	// Post queues rs and returns; it blocks only while the queue is full. What could not be committed is logged, and comes
+	// again, since the device is still owed it.
+	Post(rs ...push.Receipt)
+}
+
+// Bulk is the record of pushes to sets.
+type Bulk interface {
+	// Begin stores the target and sets that are known at the start, and moves the push to Sending, in one commit. Conflict
+	// if its state does not allow that.
+	Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count int, marked map[push.Mark][]push.Chunk) error
+	// Move changes the state of a push that is in state from. Conflict if it is in another.
+	Move(ctx context.Context, app push.AppID, id push.ID, from, to push.State, reason string) error
+	// Live yields every bulk push whose state is not final, in order of ids.
+	Live(ctx context.Context, yield func(push.Live) error) error
+}
+
+// Gateway is where devices are connected.
+type Gateway interface {
+	// Post hands d to one device, if it is connected here; else nothing happens: the record keeps it.
+	Post(o push.Ordinal, d *push.Delivery)
+	// Broadcast hands d to every connected device of d's app for which owed is true.
+	Broadcast(d *push.Delivery, owed func(push.Ordinal) bool)
+	// Online returns the devices of app that are connected now. The caller owns the set.
+	Online(app push.AppID) *ordset.Set
+	// Withdraw is a barrier: when it returns, no copy of the push will start to be written, until Readmit.
+	Withdraw(app push.AppID, id push.ID)
+	// Readmit undoes Withdraw, when the commit that should have followed failed.
+	Readmit(app push.AppID, id push.ID)
+}
+
+// Audience answers whom a request is for.
+type Audience interface {
+	// Resolve returns the registered devices of app that names stand for, distinct, and how many names stand for none.
+	Resolve(app push.AppID, names []string, platforms []push.Platform) (refs []push.Ref, unknown int)
+	// Everybody returns the registered devices of the given platforms (empty: all). The caller owns the set.
+	Everybody(app push.AppID, platforms []push.Platform) *ordset.Set
+	// Test returns the devices marked for tests, Blacklisted those that get nothing. The caller owns the sets.
+	Test(app push.AppID) *ordset.Set
+	Blacklisted(app push.AppID) *ordset.Set
+	// App returns an app. NotFound if there is none.
+	App(app push.AppID) (push.App, error)
+}
+
+// Jobs wakes work up. A job is a hint: what must happen stands in the record.
+type Jobs interface {
+	// Wake asks for the push's run, unless one is asked for already.
+	Wake(ctx context.Context, app push.AppID, id push.ID) error
+}

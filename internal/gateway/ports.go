@@ -1,0 +1,24 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// House is what the gateway needs of the rest. All methods are safe for concurrent use.
+type House interface {
+	// Authenticate returns the device that name and secret stand for: Unauthenticated if they do not match, Denied if its
+	// app is switched off. It reads no database.
+	Authenticate(name, secret string) (push.Ref, error)
+	// Owed returns what waits for a device, in order of ids, at most limit, without the pushes that skip names. Fewer than
+	// limit means that nothing else waits.
+	Owed(ctx context.Context, ref push.Ref, limit int, skip func(push.ID) bool) ([]*push.Delivery, error)
+	// Receipt queues what happened to a message and returns. It blocks only while the record's queue is full. When the
+	// receipt is durable the house calls Settled.
+	Receipt(r push.Receipt)
+	// Event records what a device says of a push, and returns when that is durable. NotFound if the device was never sent it.
+	Event(ctx context.Context, ref push.Ref, id push.ID, m push.Mark) error
+	// Presence says that a device came or went.
+	Presence(ref push.Ref, online bool)
+}

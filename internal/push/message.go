@@ -1,0 +1,236 @@
+package push
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// A Message is what a device gets: a notification to show, data to pass through, or both; or a recall of an earlier
+// message. It carries every notification field of the five services without loss: what has no field of its own is in
+// APNS or Vendors as it came. Its JSON form is the one that native REST takes and that devices receive.
+type Message struct {
+	Notification *Notification              `json:"notification,omitempty"`
+	Data         json.RawMessage            `json:"data,omitempty"`     // any JSON value, for the app
+	Template     *TemplateUse               `json:"template,omitempty"` // instead of a notification
+	Extras       map[string]json.RawMessage `json:"extras,omitempty"`   // the developer's keys, beside either
+	APNS         json.RawMessage            `json:"apns,omitempty"`     // the payload for iOS as it came: {"aps": {…}, …}
+	Vendors      map[string]json.RawMessage `json:"vendors,omitempty"`  // hints by vendor channel: {"hms": {…}}
+
+	Personal map[string]map[string]string `json:"personal,omitempty"` // template values by device or alias
+	Recall   ID                           `json:"recall,omitempty"`   // the push whose message the device must withdraw
+}
+
+// A TemplateUse names a template and gives values to its placeholders.
+type TemplateUse struct {
+	Name   string            `json:"name"`
+	Values map[string]string `json:"values,omitempty"`
+}
+
+// A Notification is shown to a person. Its parts are embedded, so that its JSON form is flat. Every field is optional;
+// nil and zero mean that the device's own default holds.
+type Notification struct {
+	Text
+	Look
+	Alert
+	Placement
+	Badge     *Badge     `json:"badge,omitempty"`
+	Click     *Click     `json:"click,omitempty"`
+	Download  *Download  `json:"download,omitempty"` // with click action download
+	ShowFrom  *time.Time `json:"show_from,omitempty"`
+	ShowUntil *time.Time `json:"show_until,omitempty"`
+}
+
+// Text is what a notification says.
+type Text struct {
+	Title    string   `json:"title,omitempty"`
+	Subtitle string   `json:"subtitle,omitempty"`
+	Body     string   `json:"body,omitempty"`
+	Ticker   string   `json:"ticker,omitempty"`    // the status bar's line
+	BigTitle string   `json:"big_title,omitempty"` // shown when expanded
+	BigText  string   `json:"big_text,omitempty"`
+	Lines    []string `json:"lines,omitempty"` // list style
+}
+
+// Look is how a notification looks.
+type Look struct {
+	Icon      string `json:"icon,omitempty"`       // resource name, status bar
+	LargeIcon string `json:"large_icon,omitempty"` // resource name
+	IconURL   string `json:"icon_url,omitempty"`   // http(s); wins over large_icon
+	Image     string `json:"image,omitempty"`      // http(s); the big picture
+	Banner    string `json:"banner,omitempty"`     // http(s); a picture instead of text
+	Style     int    `json:"style,omitempty"`      // id of a style that the app registered
+	Layout    string `json:"layout,omitempty"`     // "", big_text, big_image, lines, banner
+}
+
+// Alert is how a notification makes itself noticed.
+type Alert struct {
+	Sound     *string `json:"sound,omitempty"` // resource name; "" is silent
+	Vibrate   *bool   `json:"vibrate,omitempty"`
+	Lights    *bool   `json:"lights,omitempty"`
+	Ring      *bool   `json:"ring,omitempty"`
+	Clearable *bool   `json:"clearable,omitempty"`
+	Priority  *int    `json:"priority,omitempty"` // -2 to 2
+	Repeat    *Repeat `json:"repeat,omitempty"`   // show it again while nobody looked
+}
+
+// A Repeat shows a notification again: up to Times, over Within.
+type Repeat struct {
+	Times  int      `json:"times"`
+	Within Duration `json:"within,omitempty"`
+}
+
+// Placement is where a notification goes among others.
+type Placement struct {
+	ChannelID   string `json:"channel_id,omitempty"` // Android notification channel
+	ChannelName string `json:"channel_name,omitempty"`
+	Importance  *int   `json:"importance,omitempty"` // of the channel, 0 (silent) to 4
+	NotifyID    string `json:"notify_id,omitempty"`  // the same id replaces what is shown
+	ThreadID    string `json:"thread_id,omitempty"`
+	GroupID     string `json:"group_id,omitempty"`
+	Slot        string `json:"slot,omitempty"`  // HarmonyOS notification slot
+	InApp       *bool  `json:"inapp,omitempty"` // show inside the app where notifications are off
+}
+
+// A Badge sets the number on the app's icon, or adds to it. Exactly one field is given.
+type Badge struct {
+	Set   *int   `json:"set,omitempty"`
+	Add   *int   `json:"add,omitempty"`
+	Class string `json:"class,omitempty"` // the launcher activity that carries it
+}
+
+// Click actions.
+const (
+	ClickApp      = "app"
+	ClickURL      = "url"
+	ClickActivity = "activity"
+	ClickIntent   = "intent"
+	ClickCustom   = "custom"
+	ClickDownload = "download"
+	ClickNone     = "none"
+)
+
+// A Click says what touching the notification does.
+type Click struct {
+	Action   string          `json:"action" enum:"app,url,activity,intent,custom,download,none"`
+	URL      string          `json:"url,omitempty"`
+	Activity string          `json:"activity,omitempty"` // class name of an activity, or a HarmonyOS ability's action
+	Intent   string          `json:"intent,omitempty"`   // intent: URI, or a HarmonyOS want
+	Custom   json.RawMessage `json:"custom,omitempty"`   // any JSON value, handed to the app
+}
+
+// A Download is what click action download offers: a dialog whose first button fetches the click's URL.
+type Download struct {
+	Name    string   `json:"name,omitempty"`
+	Icon    string   `json:"icon,omitempty"`
+	Title   string   `json:"title,omitempty"`
+	Body    string   `json:"body,omitempty"`
+	Image   string   `json:"image,omitempty"`
+	Buttons []string `json:"buttons,omitempty"`
+	Install bool     `json:"install,omitempty"` // when it has arrived
+	Start   bool     `json:"start,omitempty"`   // when it is installed
+}
+
+// MaxMessage is the most bytes that the JSON form of a message may have.
+const MaxMessage = 64 << 10
+
+// Validate reports what is wrong with m. It does not know the limits of a service or a vendor.
+func (m Message) Validate() error {
+	forms := 0
+	if m.Notification != nil {
+		forms++
+	}
+	if m.Template != nil {
+		forms++
+	}
+	switch {
+	case m.Recall != 0 && (forms > 0 || m.Data != nil):
+		return invalid("recall", "stands alone")
+	case m.Recall == 0 && forms == 0 && len(m.Data) == 0:
+		return invalid("", "needs one of notification, data, template")
+	case forms > 1:
+		return invalid("template", "and notification exclude each other")
+	case m.Template != nil && m.Template.Name == "":
+		return invalid("template.name", "is empty")
+	case m.Personal != nil && m.Template == nil:
+		return invalid("personal", "goes with template")
+	case len(m.Data) > 0 && !json.Valid(m.Data):
+		return invalid("data", "is not JSON")
+	case len(m.APNS) > 0 && !object(m.APNS):
+		return invalid("apns", "is not a JSON object")
+	}
+	for k, v := range m.Vendors {
+		if !object(v) {
+			return invalid("vendors."+k, "is not a JSON object")
+		}
+	}
+	if m.Notification != nil {
+		if err := m.Notification.validate(); err != nil {
+			return within("notification", err)
+		}
+	}
+	if n, err := json.Marshal(m); err != nil || len(n) > MaxMessage {
+		return invalid("", "is larger than "+strconv.Itoa(MaxMessage)+" bytes")
+	}
+	return nil
+}
+
+func (n *Notification) validate() error {
+	for _, f := range []struct{ name, text string }{
+		{"title", n.Title}, {"subtitle", n.Subtitle}, {"body", n.Body}, {"ticker", n.Ticker},
+	} {
+		if !utf8.ValidString(f.text) {
+			return invalid(f.name, "is not UTF-8")
+		}
+	}
+	switch {
+	case n.Title == "" && n.Body == "" && n.Ticker == "":
+		return invalid("title", "a notification needs a title, a body or a ticker")
+	case n.Badge != nil && (n.Badge.Set == nil) == (n.Badge.Add == nil):
+		return invalid("badge", "has exactly one of set and add")
+	case n.Badge != nil && n.Badge.Set != nil && *n.Badge.Set < 0:
+		return invalid("badge.set", "is not negative")
+	case n.ShowFrom != nil && n.ShowUntil != nil && !n.ShowFrom.Before(*n.ShowUntil):
+		return invalid("show_until", "is after show_from")
+	case n.Priority != nil && (*n.Priority < -2 || *n.Priority > 2):
+		return invalid("priority", "is -2 to 2")
+	}
+	if n.Click != nil {
+		return within("click", n.Click.validate())
+	}
+	return nil
+}
+
+func (c *Click) validate() error {
+	need := func(field, v string) error {
+		if v == "" {
+			return invalid(field, "is needed by this action")
+		}
+		return nil
+	}
+	switch c.Action {
+	case ClickApp, ClickNone, ClickCustom:
+		return nil
+	case ClickURL, ClickDownload:
+		return need("url", c.URL)
+	case ClickActivity:
+		return need("activity", c.Activity+c.URL)
+	case ClickIntent:
+		return need("intent", c.Intent)
+	}
+	return invalid("action", "is app, url, activity, intent, custom, download or none")
+}
+
+func object(b json.RawMessage) bool {
+	return json.Valid(b) && len(b) > 0 && bytes.TrimLeft(b, " \t\r\n")[0] == '{'
+}
+
+func marshal(v any) ([]byte, error) { return json.Marshal(v) }
+
+func unmarshalStrict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}

@@ -1,0 +1,118 @@
+package push
+
+import (
+	"strconv"
+	"time"
+)
+
+// An ID names a push: positive, at most 63 bits, growing with time. In JSON it is a decimal string. The zero ID is no
+// push.
+type ID int64
+
+// String returns the decimal form.
+func (id ID) String() string { return strconv.FormatInt(int64(id), 10) }
+
+// MarshalText returns the decimal form.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads the decimal form.
+func (id *ID) UnmarshalText(b []byte) error {
+	v, err := ParseID(string(b))
+	*id = v
+	return err
+}
+
+// ParseID reads the decimal form of an id. Anything else is NotFound: no push has such an id.
+func ParseID(s string) (ID, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 || s[0] == '+' || s[0] == '0' {
+		return 0, &Error{Kind: NotFound, Field: "id", Msg: "no such push"}
+	}
+	return ID(n), nil
+}
+
+// PushKind tells a push to named devices (a row a device) from one to a set (a bitmap).
+type PushKind string
+
+// The kinds of pushes.
+const (
+	Direct PushKind = "direct"
+	Bulk   PushKind = "bulk"
+)
+
+// A State is where a push stands in its life. See next for what may follow what.
+type State string
+
+// The states.
+const (
+	Scheduled State = "scheduled" // waits for its start
+	Accepted  State = "accepted"  // durable, not begun
+	Sending   State = "sending"   // the first pass over the target is under way
+	Done      State = "done"      // the first pass is complete; what is pending may still arrive
+	Cancelled State = "cancelled"
+	Expired   State = "expired"
+	Failed    State = "failed"
+)
+
+var next = map[State][]State{
+	Scheduled: {Accepted, Sending, Cancelled, Expired, Failed},
+	Accepted:  {Sending, Cancelled, Expired, Failed},
+	Sending:   {Done, Cancelled, Expired, Failed},
+	Done:      {Cancelled, Expired},
+}
+
+// May reports whether a push in state s may go to state to.
+func (s State) May(to State) bool {
+	for _, n := range next[s] {
+		if n == to {
+			return true
+		}
+	}
+	return false
+}
+
+// Final reports whether nothing follows s.
+func (s State) Final() bool { return len(next[s]) == 0 }
+
+// A Push is an accepted request.
+type Push struct {
+	ID      ID        `json:"id"`
+	App     AppID     `json:"app"`
+	Kind    PushKind  `json:"kind"`
+	State   State     `json:"state"`
+	Created time.Time `json:"created"`
+	Start   time.Time `json:"start"`
+	Expires time.Time `json:"expires"`
+	Unknown int       `json:"-"` // named targets that are no device of the app
+	Target  int       `json:"-"` // devices in the target; 0 until a bulk push begins
+	Reason  string    `json:"reason,omitempty"`
+	Request Request   `json:"-"`
+}
+
+// A Day is a day in UTC, counted from 1970-01-01. What grows with traffic lives in tables by the day it expires. The
+// zero Day means none.
+type Day int32
+
+// DayOf returns the day of t.
+func DayOf(t time.Time) Day { return Day(t.Unix() / (24 * 60 * 60)) }
+
+// String returns the day as eight digits, "20261125": the suffix of its tables.
+func (d Day) String() string { return time.Unix(int64(d)*24*60*60, 0).UTC().Format("20060102") }
+
+// A Delivery is a message as it goes to devices: one object that all connections share, and that nobody changes.
+type Delivery struct {
+	ID      ID
+	App     AppID
+	Kind    PushKind
+	Expires time.Time
+	Payload []byte // the JSON object of the inbox topic
+}
+
+// Receipt returns the receipt for m on the device that has ordinal o.
+func (d *Delivery) Receipt(o Ordinal, m Mark) Receipt {
+	r := Receipt{App: d.App, Push: d.ID, Ordinal: o, Mark: m}
+	if d.Kind == Direct {
+		r.Day = DayOf(d.Expires)
+	}
+	return r
+}

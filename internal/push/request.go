@@ -1,0 +1,60 @@
+package push
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+)
+
+// A Request asks for a message to be sent. Façades and native REST make it; dispatch accepts it.
+type Request struct {
+	App      AppID    `json:"app"`
+	Audience Audience `json:"audience"`
+	Message  Message  `json:"message"`
+	Policy   Policy   `json:"policy"`
+
+	Key       Key    `json:"-"`                // the zero Key means that a repeat is another push
+	Origin    string `json:"origin,omitempty"` // the dialect that it came in: "rest", "umeng"
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// A Key makes a retry return the first answer: within an app and a namespace, one key is one push.
+type Key struct {
+	Namespace string // whose keys: "rest", "umeng.android"
+	Value     string // the caller's, at most MaxKey bytes
+	Strict    bool   // a different request under the same key is a Conflict instead of the first answer
+	Keep      time.Duration
+}
+
+// MaxKey is the most bytes of a Key's value.
+const MaxKey = 256
+
+// Zero reports whether there is no key.
+func (k Key) Zero() bool { return k.Value == "" }
+
+// Validate reports what is wrong with r, if it is accepted at now in app. Field is the path in native REST's form.
+func (r Request) Validate(now time.Time, app App) error {
+	if err := r.Audience.Validate(); err != nil {
+		return within("audience", err)
+	}
+	if err := r.Message.Validate(); err != nil {
+		return within("message", err)
+	}
+	if err := r.Policy.Validate(now, app.Settings.Duration(SettingMaxTTL)); err != nil {
+		return within("policy", err)
+	}
+	if len(r.Key.Value) > MaxKey {
+		return invalid("key", "is more than 256 bytes")
+	}
+	return nil
+}
+
+// Fingerprint returns a hash of what r asks for: audience, message and policy, not the key, the origin or the request
+// id. Equal requests have equal fingerprints across restarts.
+func (r Request) Fingerprint() [32]byte {
+	b, err := json.Marshal(Request{App: r.App, Audience: r.Audience, Message: r.Message, Policy: r.Policy})
+	if err != nil { // only raw JSON that is not JSON, which Validate refuses
+		return [32]byte{}
+	}
+	return sha256.Sum256(b)
+}

@@ -1,0 +1,146 @@
+package push
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Settings are what an app has changed of the switches of Catalogue, by key. A missing key has its default; nil is all
+// defaults.
+type Settings map[string]string
+
+// A Setting is one switch of an app: its key, default and meaning, and how its value is checked.
+type Setting struct {
+	Key     string
+	Default string
+	Doc     string
+	check   func(string) error
+}
+
+// Keys of settings that code reads.
+const (
+	SettingUmengRequireTicker   = "umeng.require_ticker"
+	SettingUmengPayloadLimit    = "umeng.payload_limit"
+	SettingMaxTTL               = "push.max_ttl"
+	SettingInboxLimit           = "inbox.limit"
+	SettingIPAllow              = "ip_allow"
+	SettingRegistrationsAddress = "device.registrations_per_minute"
+	SettingDisabled             = "disabled"
+)
+
+// Catalogue lists every setting, ordered by key. It is what `carillon app set --help` and docs/settings.md show.
+func Catalogue() []Setting {
+	return []Setting{
+		{SettingRegistrationsAddress, "600", "device registrations a minute from one address; 0 is no limit", intRange(0, 1_000_000)},
+		{SettingDisabled, "false", "an app that is switched off: its senders and devices are refused", boolean},
+		{SettingInboxLimit, "500", "direct messages that wait for one device; the oldest gives way", intRange(1, 100_000)},
+		{SettingIPAllow, "", "addresses and networks (CIDR) that may send, separated by commas; empty is everybody", prefixes},
+		{SettingMaxTTL, "30d", "greatest time to live of a push", duration(time.Minute, 30*24*time.Hour)},
+		{SettingUmengPayloadLimit, "", "bytes of an Umeng payload; empty is the service's own limit (Android 1840, iOS 2012, HarmonyOS 2048)", optional(intRange(1, 4096))},
+		{SettingUmengRequireTicker, "true", "refuse an Umeng Android notification without ticker (error 1008)", boolean},
+	}
+}
+
+// Get returns the value of key: what s says, else the default, else "" for a key that is not in Catalogue.
+func (s Settings) Get(key string) string {
+	if v, ok := s[key]; ok {
+		return v
+	}
+	for _, c := range Catalogue() {
+		if c.Key == key {
+			return c.Default
+		}
+	}
+	return ""
+}
+
+// Bool returns the value of key as a boolean.
+func (s Settings) Bool(key string) bool { return s.Get(key) == "true" }
+
+// Int returns the value of key as a number; 0 if it is empty.
+func (s Settings) Int(key string) int {
+	n, _ := strconv.Atoi(s.Get(key)) // Validate has seen it
+	return n
+}
+
+// Duration returns the value of key as a duration; 0 if it is empty.
+func (s Settings) Duration(key string) time.Duration {
+	d, _ := ParseDuration(s.Get(key)) // Validate has seen it
+	return d
+}
+
+// Validate reports a key that is not in Catalogue, or a value that the setting does not take; Field is the key.
+func (s Settings) Validate() error {
+	all := Catalogue()
+	for k, v := range s {
+		i := slices.IndexFunc(all, func(c Setting) bool { return c.Key == k })
+		if i < 0 {
+			return invalid(k, "no such setting")
+		}
+		if err := all[i].check(v); err != nil {
+			return within(k, err)
+		}
+	}
+	return nil
+}
+
+func boolean(v string) error {
+	if v != "true" && v != "false" {
+		return invalid("", "is true or false")
+	}
+	return nil
+}
+
+func intRange(lo, hi int) func(string) error {
+	return func(v string) error {
+		if n, err := strconv.Atoi(v); err != nil || n < lo || n > hi {
+			return invalid("", "is a number from "+strconv.Itoa(lo)+" to "+strconv.Itoa(hi))
+		}
+		return nil
+	}
+}
+
+func duration(lo, hi time.Duration) func(string) error {
+	return func(v string) error {
+		if d, err := ParseDuration(v); err != nil || d < lo || d > hi {
+			return invalid("", "is a duration from "+FormatDuration(lo)+" to "+FormatDuration(hi))
+		}
+		return nil
+	}
+}
+
+func optional(check func(string) error) func(string) error {
+	return func(v string) error {
+		if v == "" {
+			return nil
+		}
+		return check(v)
+	}
+}
+
+func prefixes(v string) error {
+	if _, err := ParsePrefixes(v); err != nil {
+		return invalid("", "is a list of addresses or networks")
+	}
+	return nil
+}
+
+// ParsePrefixes reads addresses and networks separated by commas or spaces: "10.0.0.0/8, ::1". Empty is none.
+func ParsePrefixes(v string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, f := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if a, err := netip.ParseAddr(f); err == nil {
+			all = append(all, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
+}
