@@ -47,6 +47,8 @@ type Receipts interface {
 	// Post queues rs and returns; it blocks only while the queue is full. What could not be committed is logged, and comes
 	// again, since the device is still owed it.
 	Post(rs ...push.Receipt)
+	// Targeted reports whether a device is in the target of p, direct or bulk, begun or over.
+	Targeted(ctx context.Context, p push.Push, o push.Ordinal) (bool, error)
 }
 
 // Bulk is the record of pushes to sets.

@@ -66,10 +66,10 @@ type DeviceRow struct {
 // A Credential is one secret of an app for one service, as the record keeps it: sealed.
 type Credential struct {
 	App     AppID
-	Service string // "native", "device", "umeng.android", …
-	Key     string // what a request names: appkey, access key id
-	Shared  bool   // several apps may have this service and key; otherwise they are one app's only
-	Sealed  []byte // the secret, sealed by the keyring
+	Service string    // "native", "device", "umeng.android", …
+	Key     string    // what a request names: appkey, access key id
+	Shared  bool      // several apps may have this service and key; otherwise they are one app's only
+	Sealed  []byte    // the secret, sealed by the keyring
 	Expires time.Time // zero: valid until replaced
 }
 

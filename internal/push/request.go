@@ -16,6 +16,9 @@ type Request struct {
 	Key       Key    `json:"-"`                // the zero Key means that a repeat is another push
 	Origin    string `json:"origin,omitempty"` // the dialect that it came in: "rest", "umeng"
 	RequestID string `json:"request_id,omitempty"`
+
+	// AllowUnknown accepts named targets of which none is a device of the app. Otherwise that is NotFound.
+	AllowUnknown bool `json:"-"`
 }
 
 // A Key makes a retry return the first answer: within an app and a namespace, one key is one push.

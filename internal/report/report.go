@@ -1,0 +1,123 @@
+package report
+
+import (
+	"context"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/ordset"
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// Report returns the account of p at now. p is as the record has it: its state, target and unknown count are taken from
+// there.
+func (l *Ledger) Report(ctx context.Context, p push.Push, now time.Time) (push.Report, error) {
+	r := push.Report{Dropped: map[string]int{}, Channels: map[string]push.ChannelCount{}}
+	var err error
+	if p.Kind == push.Direct {
+		err = l.direct(ctx, p, &r)
+	} else {
+		err = l.set(ctx, p, &r)
+	}
+	if err != nil {
+		return push.Report{}, push.Wrap("report.Report", err)
+	}
+	if p.Unknown > 0 {
+		r.Target += p.Unknown
+		r.Dropped[push.DroppedUnknown] = p.Unknown
+	}
+	settle(p, &r, now)
+	if r.Sent > 0 || r.Delivered > 0 {
+		r.Channels["own"] = push.ChannelCount{Sent: r.Sent, Delivered: r.Delivered}
+	}
+	return r, nil
+}
+
+// settle counts what is neither delivered nor dropped: as pending, or under the reason that ended the push.
+func settle(p push.Push, r *push.Report, now time.Time) {
+	rest := r.Target - r.Delivered
+	for _, n := range r.Dropped {
+		rest -= n
+	}
+	switch {
+	case rest == 0:
+	case p.State == push.Cancelled:
+		r.Dropped[push.MarkCancelled.Reason()] += rest
+	case p.State == push.Failed:
+		r.Dropped[push.MarkRefused.Reason()] += rest
+	case p.State == push.Expired || !p.Expires.After(now):
+		r.Dropped[push.MarkExpired.Reason()] += rest
+	default:
+		r.Pending = rest
+	}
+}
+
+// counters returns where r counts the marks that do not drop.
+func counters(r *push.Report) map[push.Mark]*int {
+	return map[push.Mark]*int{
+		push.MarkDelivered: &r.Delivered, push.MarkUnconfirmed: &r.Unconfirmed, push.MarkDisplayed: &r.Displayed,
+		push.MarkOpened: &r.Opened, push.MarkClicked: &r.Clicked, push.MarkDismissed: &r.Dismissed,
+	}
+}
+
+func (l *Ledger) direct(ctx context.Context, p push.Push, r *push.Report) error {
+	targets, err := l.store.Targets(ctx, p)
+	if err != nil {
+		return err
+	}
+	fresh := l.unfolded(p.ID) // before the record is read: what is folded meanwhile is seen there
+	folded, err := l.store.Outcomes(ctx, p)
+	if err != nil {
+		return err
+	}
+	r.Target = len(targets)
+	counts := counters(r)
+	for _, o := range targets {
+		m := fresh[o] | folded[o]
+		for mark, n := range counts {
+			if m.Has(mark) {
+				*n++
+			}
+		}
+		if m.Has(push.MarkSent) || m.Has(push.MarkDelivered) {
+			r.Sent++
+		}
+		if drop, ok := m.Dropped(); ok {
+			r.Dropped[drop.Reason()]++
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) set(ctx context.Context, p push.Push, r *push.Report) error {
+	marks, err := l.marks(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	r.Target = p.Target
+	for mark, n := range counters(r) {
+		if s := marks[mark]; s != nil {
+			*n = s.Len()
+		}
+	}
+	settled := new(ordset.Set) // what counts already: delivered, or dropped for an earlier reason
+	sent := new(ordset.Set)
+	if s := marks[push.MarkDelivered]; s != nil {
+		settled.Union(s)
+		sent.Union(s)
+	}
+	if s := marks[push.MarkSent]; s != nil {
+		sent.Union(s)
+	}
+	r.Sent = sent.Len()
+	for _, drop := range push.Drops() {
+		s := marks[drop]
+		if s == nil {
+			continue
+		}
+		if n := s.Len() - s.And(settled); n > 0 {
+			r.Dropped[drop.Reason()] = n
+		}
+		settled.Union(s)
+	}
+	return nil
+}
