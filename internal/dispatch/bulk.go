@@ -1,0 +1,96 @@
+package dispatch
+
+import (
+	"context"
+
+	"github.com/carillonpush/carillon/internal/ordset"
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// Start makes the first pass of a bulk push that is due: it begins it, hands the message to every connected device of the
+// target, and notes that the pass is complete. It may be called again at any time, also after a crash in its midst, and
+// does what is left to do. A push that is over, or not due, is left alone.
+func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) error {
+	const op = "dispatch.Start"
+	l := d.live.get(app, id)
+	if l == nil {
+		return nil // over, or deleted with its app
+	}
+	now := d.opts.Now()
+	switch {
+	case l.push.Start.After(now):
+		d.agenda.add(l.push.Start, app, id)
+		return nil
+	case !l.push.Expires.After(now):
+		return push.Wrap(op, d.end(ctx, l, push.Expired, "expired before it began"))
+	}
+	if err := d.begin(ctx, l); err != nil {
+		if is(err, push.Conflict) { // somebody ended it meanwhile
+			return nil
+		}
+		return push.Wrap(op, err)
+	}
+	d.Gateway.Broadcast(l.delivery, l.owes)
+
+	defer d.turn(id)()
+	err := d.Bulk.Move(ctx, app, id, push.Sending, push.Done, "")
+	if err != nil && !is(err, push.Conflict) {
+		return push.Wrap(op, err)
+	}
+	l.finished(true)
+	return nil
+}
+
+// begin evaluates the audience and commits the target, before the first byte leaves. One that has begun stays as it is.
+func (d *Dispatcher) begin(ctx context.Context, l *live) error {
+	defer d.turn(l.push.ID)()
+	l.mu.RLock()
+	begun := l.target != nil
+	l.mu.RUnlock()
+	if begun {
+		return nil
+	}
+	p := l.push
+	target, _ := d.target(p.Request)
+	marked, settled, err := d.dropAtStart(p, target)
+	if err != nil {
+		return err
+	}
+	target.Compact()
+	chunks, err := target.Chunks()
+	if err != nil {
+		return err
+	}
+	if err := d.Bulk.Begin(ctx, p.App, p.ID, chunks, target.Len(), marked); err != nil {
+		return err
+	}
+	d.live.owing(p.App, target)
+	l.begin(target, settled)
+	return nil
+}
+
+// dropAtStart returns which devices of a target get nothing from the start, by reason and together.
+func (d *Dispatcher) dropAtStart(p push.Push, target *ordset.Set) (map[push.Mark][]push.Chunk, *ordset.Set, error) {
+	marked := map[push.Mark][]push.Chunk{}
+	settled := new(ordset.Set)
+	drop := func(m push.Mark, set *ordset.Set) (err error) {
+		set.Intersect(target)
+		if set.Empty() {
+			return nil
+		}
+		settled.Union(set)
+		marked[m], err = set.Chunks()
+		return err
+	}
+	if err := drop(push.MarkBlacklisted, d.Audience.Blacklisted(p.App)); err != nil {
+		return nil, nil, err
+	}
+	if !p.Request.Policy.Offline() {
+		away := target.Clone()
+		away.Subtract(d.Gateway.Online(p.App))
+		if err := drop(push.MarkOffline, away); err != nil {
+			return nil, nil, err
+		}
+	}
+	return marked, settled, nil
+}

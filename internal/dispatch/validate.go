@@ -1,0 +1,34 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// validate reports what is wrong with r, and what r asks for that this version does not do: it would rather refuse than
+// send to other devices, or at other times, than were meant.
+func validate(r push.Request, app push.App, now time.Time) error {
+	if err := r.Validate(now, app); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		field string
+		asked bool
+	}{
+		{"audience.aliases", r.Audience.Aliases != nil},
+		{"audience.accounts", r.Audience.Accounts != nil},
+		{"audience.where", r.Audience.Where != nil},
+		{"audience.file", r.Audience.File != ""},
+		{"message.template", r.Message.Template != nil},
+		{"policy.recurring", r.Policy.Recurring != nil},
+		{"policy.sms", r.Policy.SMS != nil},
+		{"policy.channels", r.Policy.Channels == "vendor"},
+		{"policy.quiet", r.Policy.Quiet == "hold" || r.Policy.Quiet == "drop"},
+	} {
+		if f.asked {
+			return &push.Error{Kind: push.Invalid, Field: f.field, Msg: "is not available in this version"}
+		}
+	}
+	return nil
+}
