@@ -89,6 +89,9 @@ const (
 	sweepEvery  = 10 * time.Second
 	deriveEvery = time.Minute
 	sweepSlice  = 1000 // rows a commit
+
+	// patience is how long a push may be due before its wake-up counts as lost, perhaps with the node that had taken it.
+	patience = 2 * time.Minute
 )
 
 // Run starts what is due and ends what has expired, until ctx ends. It then returns nil.
@@ -97,8 +100,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	wg.Go(func() { d.agenda.run(ctx, d.opts.Now, d.wake) })
 	wg.Go(func() { every(ctx, sweepEvery, d.sweep) })
 	wg.Go(func() {
-		d.derive(ctx)
-		every(ctx, deriveEvery, d.derive)
+		d.derive(ctx, 0) // what a crash interrupted: no wake-up of it can be trusted
+		every(ctx, deriveEvery, func(ctx context.Context) { d.derive(ctx, patience) })
 	})
 	wg.Wait()
 	return nil
@@ -124,15 +127,22 @@ func (d *Dispatcher) wake(ctx context.Context, app push.AppID, id push.ID) {
 	}
 }
 
-// derive asks for the run of every push whose run is due and not complete: wake-ups are hints, and hints get lost.
-func (d *Dispatcher) derive(ctx context.Context) {
+// derive asks for the run of every push whose run is due and not complete: wake-ups are hints, and hints get lost. What
+// has been due for longer than patience it starts itself; a run that is under way elsewhere does no harm.
+func (d *Dispatcher) derive(ctx context.Context, patience time.Duration) {
 	now := d.opts.Now()
 	for _, l := range d.live.unfinished() {
-		if l.push.Start.After(now) {
-			d.agenda.add(l.push.Start, l.push.App, l.push.ID)
-			continue
+		p := l.push
+		switch late := now.Sub(p.Start); {
+		case late < 0:
+			d.agenda.add(p.Start, p.App, p.ID)
+		case late < patience:
+			d.wake(ctx, p.App, p.ID)
+		default:
+			if err := d.Start(ctx, p.App, p.ID); err != nil && ctx.Err() == nil {
+				d.opts.Log.Warn("start failed, will be tried again", "push", p.ID, "err", err)
+			}
 		}
-		d.wake(ctx, l.push.App, l.push.ID)
 	}
 }
 
