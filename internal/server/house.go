@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/dispatch"
+	"github.com/carillonpush/carillon/internal/push"
+	"github.com/carillonpush/carillon/internal/registry"
+	"github.com/carillonpush/carillon/internal/report"
+	"github.com/carillonpush/carillon/internal/sqlstore"
+)
+
+// pushes is the life of a push as façades and native REST see it: dispatch and report behind one port.
+type pushes struct {
+	*dispatch.Dispatcher
+	store  *sqlstore.Store
+	ledger *report.Ledger
+}
+
+// Find returns a push of app and what became of it.
+func (p pushes) Find(ctx context.Context, app push.AppID, id push.ID) (push.Push, push.Report, error) {
+	found, err := p.store.Find(ctx, app, id)
+	if err != nil {
+		return push.Push{}, push.Report{}, err
+	}
+	r, err := p.ledger.Report(ctx, found, time.Now())
+	return found, r, err
+}
+
+// List returns pushes of app with ids below before, newest first.
+func (p pushes) List(ctx context.Context, app push.AppID, before push.ID, limit int) ([]push.Push, push.ID, error) {
+	return p.store.List(ctx, app, before, limit)
+}
+
+// gatewayHouse is the rest of the house as the gateway sees it.
+type gatewayHouse struct {
+	registry   *registry.Registry
+	store      *sqlstore.Store
+	dispatcher **dispatch.Dispatcher // which is made after the gateway, since it posts to it
+}
+
+// Authenticate implements gateway.House.
+func (h gatewayHouse) Authenticate(name, secret string) (push.Ref, error) {
+	return h.registry.Authenticate(name, secret)
+}
+
+// Owed implements gateway.House.
+func (h gatewayHouse) Owed(ctx context.Context, ref push.Ref, limit int, skip func(push.ID) bool) ([]*push.Delivery, error) {
+	return (*h.dispatcher).Owed(ctx, ref, limit, skip)
+}
+
+// Receipt implements gateway.House.
+func (h gatewayHouse) Receipt(r push.Receipt) { h.store.Post(r) }
+
+// Event implements gateway.House.
+func (h gatewayHouse) Event(ctx context.Context, ref push.Ref, id push.ID, m push.Mark) error {
+	return (*h.dispatcher).Event(ctx, ref, id, m)
+}
+
+// Presence implements gateway.House.
+func (h gatewayHouse) Presence(ref push.Ref, online bool) { h.registry.Presence(ref, online) }

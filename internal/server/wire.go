@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/dispatch"
+	"github.com/carillonpush/carillon/internal/gateway"
+	"github.com/carillonpush/carillon/internal/identity"
+	"github.com/carillonpush/carillon/internal/jobs"
+	"github.com/carillonpush/carillon/internal/push"
+	"github.com/carillonpush/carillon/internal/registry"
+	"github.com/carillonpush/carillon/internal/report"
+	"github.com/carillonpush/carillon/internal/sqlstore"
+)
+
+// openRecord locks the data directory and opens the record and the keyring that fits it.
+func (s *Server) openRecord(ctx context.Context) error {
+	lock, err := lockDir(s.config.Data)
+	if err != nil {
+		return err
+	}
+	s.closer(lock.Close)
+	if s.token, err = adminToken(s.config.AdminTokenPath()); err != nil {
+		return err
+	}
+	s.store, err = sqlstore.Open(ctx, s.recordURL(), &sqlstore.Options{
+		Log:        s.log,
+		QueueBytes: int64(s.config.AcceptQueue),
+		Reserve:    int64(s.config.DiskReserve),
+		Observe: func(c sqlstore.Commit) {
+			s.metrics.committed(c.Rows, c.Wait, c.Duration)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("server: record: %w", err)
+	}
+	s.closer(s.store.Close)
+	s.keys, err = identity.Open(ctx, s.config.ServerKeyPath(), s.store)
+	return err
+}
+
+// recordURL returns where the record is: PostgreSQL, or a file in the data directory.
+func (s *Server) recordURL() string {
+	if s.config.Database != "" {
+		return s.config.Database
+	}
+	return filepath.Join(s.config.Data, "carillon.db")
+}
+
+// jobsURL returns where jobs are: beside the record on PostgreSQL, in a file of their own else.
+func (s *Server) jobsURL() string {
+	if s.config.Database != "" {
+		return s.config.Database
+	}
+	return filepath.Join(s.config.Data, "jobs.db")
+}
+
+// openHouse makes the rooms and ties them to each other.
+func (s *Server) openHouse(ctx context.Context) error {
+	newest, err := s.store.Newest(ctx)
+	if err != nil {
+		return fmt.Errorf("server: newest push: %w", err)
+	}
+	clock := identity.NewClock(0, newest, time.Now)
+
+	s.registry = registry.New(s.store, s.store, s.keys, &registry.Options{
+		Activity: s.store, Log: s.log, Revoked: s.revoked,
+	})
+	s.ledger = report.New(s.store, &report.Options{Log: s.log})
+	s.gateway = gateway.New(gatewayHouse{s.registry, s.store, &s.dispatcher}, &gateway.Options{
+		MaxConnections: s.config.MaxConnections, Log: s.log,
+	})
+	s.closer(s.gateway.Close)
+	s.queue, err = jobs.Open(ctx, s.jobsURL(), func(ctx context.Context, app push.AppID, id push.ID) error {
+		return s.dispatcher.Start(ctx, app, id)
+	}, s.log)
+	if err != nil {
+		return err
+	}
+	s.closer(s.queue.Close)
+	s.dispatcher = dispatch.New(dispatch.Ports{
+		Record: s.store, Inbox: s.store, Receipts: s.store, Bulk: s.store,
+		Gateway: s.gateway, Audience: s.registry, Jobs: s.queue, NextID: clock.Next,
+	}, &dispatch.Options{
+		Log:     s.log,
+		Observe: dispatch.Observer{Accepted: s.metrics.pushAccepted, Settled: s.metrics.settled},
+	})
+	s.store.OnReceipts(func(row push.Logged) {
+		s.ledger.Apply(row)
+		s.dispatcher.Settled(row.Receipts)
+		s.gateway.Settled(row.Receipts)
+	})
+	s.observe()
+	return nil
+}
+
+// revoked closes the connection of a device whose secret was replaced or that was removed, and drops what the latter was
+// owed.
+func (s *Server) revoked(ctx context.Context, ref push.Ref, removed bool) {
+	s.gateway.Disconnect(ref)
+	if !removed {
+		return
+	}
+	if err := s.dispatcher.Removed(ctx, ref); err != nil && !errors.Is(err, context.Canceled) {
+		s.log.Warn("a removed device is still owed messages until they expire", "app", ref.App, "err", err)
+	}
+}
