@@ -1,0 +1,297 @@
+package dispatch_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/dispatch"
+	"github.com/carillonpush/carillon/internal/ordset"
+	"github.com/carillonpush/carillon/internal/push"
+	"github.com/carillonpush/carillon/internal/report"
+	"github.com/carillonpush/carillon/internal/sqlstore"
+)
+
+const theApp = push.AppID(1)
+
+// A house is a Dispatcher with a real record, and fakes of its neighbours.
+type house struct {
+	*dispatch.Dispatcher
+	t       *testing.T
+	store   *sqlstore.Store
+	ledger  *report.Ledger
+	gateway *gate
+	people  *people
+	jobs    *wakes
+	clock   *clock
+}
+
+// newHouse opens a house over the record in dir, whose clock is c.
+func newHouse(t *testing.T, dir string, c *clock) *house {
+	t.Helper()
+	store, err := sqlstore.Open(t.Context(), filepath.Join(dir, "record.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{
+		t: t, store: store, ledger: report.New(store, nil), clock: c,
+		gateway: &gate{online: map[push.Ordinal]bool{}, withdrawn: map[push.ID]bool{}}, people: newPeople(), jobs: &wakes{},
+	}
+	h.Dispatcher = dispatch.New(dispatch.Ports{
+		Record: store, Inbox: store, Receipts: store, Bulk: store, Gateway: h.gateway, Audience: h.people, Jobs: h.jobs, NextID: c.next,
+	}, &dispatch.Options{Now: c.now})
+	store.OnReceipts(func(row push.Logged) {
+		h.ledger.Apply(row)
+		h.Settled(row.Receipts)
+	})
+	if err := errors.Join(h.ledger.Load(t.Context()), h.Load(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.close)
+	return h
+}
+
+func (h *house) close() {
+	if err := h.store.Close(); err != nil {
+		h.t.Errorf("Close: %v", err)
+	}
+}
+
+// accept sends r as app 1 and returns the push.
+func (h *house) accept(r push.Request) push.Push {
+	h.t.Helper()
+	r.App = theApp
+	p, err := h.Accept(h.t.Context(), r)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return p
+}
+
+// start runs every push that somebody was woken for.
+func (h *house) start() {
+	h.t.Helper()
+	for _, id := range h.jobs.take() {
+		if err := h.Start(h.t.Context(), theApp, id); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// owed returns the ids of what a device is owed.
+func (h *house) owed(o push.Ordinal) []push.ID {
+	h.t.Helper()
+	all, err := h.Owed(h.t.Context(), push.Ref{App: theApp, Ordinal: o}, 100, func(push.ID) bool { return false })
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ids := []push.ID{}
+	for _, d := range all {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+// acknowledge makes the receipt of a push on a device durable.
+func (h *house) acknowledge(p push.Push, o push.Ordinal) {
+	h.t.Helper()
+	d := push.Delivery{ID: p.ID, App: p.App, Kind: p.Kind, Expires: p.Expires}
+	if err := h.store.Receive(h.t.Context(), d.Receipt(o, push.MarkDelivered)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// report returns a push as the record has it, and its report, which must add up.
+func (h *house) report(id push.ID) (push.Push, push.Report) {
+	h.t.Helper()
+	p, err := h.store.Find(h.t.Context(), theApp, id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r, err := h.ledger.Report(h.t.Context(), p, h.clock.now())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	sum := r.Delivered + r.Pending
+	for _, n := range r.Dropped {
+		sum += n
+	}
+	if sum != r.Target {
+		h.t.Errorf("push %s: target %d is not delivered + pending + dropped = %d: %+v", id, r.Target, sum, r)
+	}
+	return p, r
+}
+
+// A clock is set by the test. It makes ids as the real one does.
+type clock struct {
+	mu   sync.Mutex
+	at   time.Time
+	last push.ID
+}
+
+func newClock() *clock { return &clock{at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func (c *clock) next() push.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	epoch := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	c.last = max(c.last+1, push.ID(c.at.Sub(epoch).Milliseconds())<<22)
+	return c.last
+}
+
+// A gate is a gateway that only notes what it is handed.
+type gate struct {
+	mu        sync.Mutex
+	online    map[push.Ordinal]bool
+	posted    []posted
+	withdrawn map[push.ID]bool
+}
+
+type posted struct {
+	Device push.Ordinal
+	Push   push.ID
+}
+
+func (g *gate) Post(o push.Ordinal, d *push.Delivery) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.online[o] && !g.withdrawn[d.ID] {
+		g.posted = append(g.posted, posted{o, d.ID})
+	}
+}
+
+func (g *gate) Broadcast(d *push.Delivery, owed func(push.Ordinal) bool) {
+	for o := range g.Online(d.App).All() {
+		if owed(o) {
+			g.Post(o, d)
+		}
+	}
+}
+
+func (g *gate) Online(push.AppID) *ordset.Set {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := new(ordset.Set)
+	for o := range g.online {
+		s.Add(o)
+	}
+	return s
+}
+
+func (g *gate) Withdraw(_ push.AppID, id push.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.withdrawn[id] = true
+}
+
+func (g *gate) Readmit(_ push.AppID, id push.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.withdrawn, id)
+}
+
+// take returns what was posted since it was last called.
+func (g *gate) take() []posted {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.posted
+	g.posted = nil
+	return all
+}
+
+// people are ten devices: 0 to 5 Android, 6 to 9 iOS; 4 is blacklisted, 1 and 7 are for tests.
+type people struct{ app push.App }
+
+func newPeople() *people { return &people{app: push.App{ID: theApp, Name: "app", TimeZone: "UTC"}} }
+
+var names = []string{"a0", "a1", "a2", "a3", "a4", "a5", "i6", "i7", "i8", "i9"}
+
+func platformOf(name string) push.Platform {
+	if name[0] == 'a' {
+		return push.Android
+	}
+	return push.IOS
+}
+
+func (p *people) Resolve(_ push.AppID, asked []string, platforms []push.Platform) (refs []push.Ref, unknown int) {
+	seen := map[string]bool{}
+	for _, n := range asked {
+		i := slices.Index(names, n)
+		switch {
+		case i < 0 || len(platforms) > 0 && !slices.Contains(platforms, platformOf(n)):
+			unknown++
+		case !seen[n]:
+			seen[n] = true
+			refs = append(refs, push.Ref{App: theApp, Ordinal: push.Ordinal(i), Generation: 1, Platform: platformOf(n)})
+		}
+	}
+	return refs, unknown
+}
+
+func (p *people) Everybody(_ push.AppID, platforms []push.Platform) *ordset.Set {
+	s := new(ordset.Set)
+	for i, n := range names {
+		if len(platforms) == 0 || slices.Contains(platforms, platformOf(n)) {
+			s.Add(push.Ordinal(i))
+		}
+	}
+	return s
+}
+
+func (p *people) Test(push.AppID) *ordset.Set        { return ordset.Of(1, 7) }
+func (p *people) Blacklisted(push.AppID) *ordset.Set { return ordset.Of(4) }
+
+func (p *people) App(id push.AppID) (push.App, error) {
+	if id != p.app.ID {
+		return push.App{}, &push.Error{Kind: push.NotFound, Field: "app", Msg: "no such app"}
+	}
+	return p.app, nil
+}
+
+// wakes are the pushes that somebody was woken for.
+type wakes struct {
+	mu  sync.Mutex
+	ids []push.ID
+}
+
+func (w *wakes) Wake(_ context.Context, _ push.AppID, id push.ID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.ids, id) {
+		w.ids = append(w.ids, id)
+	}
+	return nil
+}
+
+func (w *wakes) take() []push.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.ids
+	w.ids = nil
+	return all
+}
+
+func to(devices ...string) push.Request {
+	return push.Request{Audience: push.Audience{Devices: devices}, Message: push.Message{Data: json.RawMessage(`"x"`)}}
+}
+
+func toAll() push.Request {
+	return push.Request{Audience: push.Audience{All: true}, Message: push.Message{Data: json.RawMessage(`"x"`)}}
+}

@@ -1,0 +1,195 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/ordset"
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+const (
+	flushEvery = time.Minute
+	flushBatch = 10_000           // devices a commit
+	flushLast  = 10 * time.Second // how long the flush at the end may take
+)
+
+// activity is who is connected, and on which day devices were last active, as far as the record does not know it yet.
+// A device that stays connected over midnight is active on both days. The zero activity is ready to use.
+type activity struct {
+	// mu guards all.
+	mu      sync.Mutex
+	day     push.Day
+	apps    map[push.AppID]*active
+	pending map[appDay]*ordset.Set // noted and not written
+}
+
+// An active is what is known of one app.
+type active struct {
+	online ordset.Set
+	today  ordset.Set // active on activity.day
+}
+
+type appDay struct {
+	app push.AppID
+	day push.Day
+}
+
+// note says that a device came or went on day.
+func (a *activity) note(ref push.Ref, online bool, day push.Day) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.roll(day)
+	e := a.apps[ref.App]
+	if e == nil {
+		e = new(active)
+		a.apps[ref.App] = e
+	}
+	if online {
+		e.online.Add(ref.Ordinal)
+	} else {
+		e.online.Remove(ref.Ordinal)
+	}
+	if e.today.Add(ref.Ordinal) {
+		a.put(appDay{ref.App, a.day}, ordset.Of(ref.Ordinal))
+	}
+}
+
+// roll begins a new day with those who are connected. A clock that goes back changes nothing. a.mu is held.
+func (a *activity) roll(day push.Day) {
+	if a.apps == nil {
+		a.apps, a.pending = make(map[push.AppID]*active), make(map[appDay]*ordset.Set)
+	}
+	if day <= a.day {
+		return
+	}
+	a.day = day
+	for app, e := range a.apps {
+		e.today = *e.online.Clone()
+		a.put(appDay{app, day}, &e.today)
+	}
+}
+
+// put adds devices to what is to be written. a.mu is held.
+func (a *activity) put(key appDay, devices *ordset.Set) {
+	if devices.Empty() {
+		return
+	}
+	if a.pending[key] == nil {
+		a.pending[key] = new(ordset.Set)
+	}
+	a.pending[key].Union(devices)
+}
+
+// take returns what is to be written, by app and day, and forgets it.
+func (a *activity) take(day push.Day) map[appDay]*ordset.Set {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.roll(day)
+	taken := a.pending
+	a.pending = make(map[appDay]*ordset.Set)
+	return taken
+}
+
+// giveBack takes back what could not be written, unless the app is gone.
+func (a *activity) giveBack(key appDay, devices *ordset.Set) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.apps[key.app] != nil {
+		a.put(key, devices)
+	}
+}
+
+// activeToday returns the day, and whether a device was active on it.
+func (a *activity) activeToday(ref push.Ref) (push.Day, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e := a.apps[ref.App]
+	return a.day, e != nil && e.today.Has(ref.Ordinal)
+}
+
+// onlineOf returns a copy of who is connected.
+func (a *activity) onlineOf(app push.AppID) *ordset.Set {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := a.apps[app]; e != nil {
+		return e.online.Clone()
+	}
+	return new(ordset.Set)
+}
+
+func (a *activity) drop(app push.AppID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.apps, app)
+	for key := range a.pending {
+		if key.app == app {
+			delete(a.pending, key)
+		}
+	}
+}
+
+// Presence notes that a device came or went, and with it that it is active today. The record is told by Run.
+func (r *Registry) Presence(ref push.Ref, online bool) {
+	r.activity.note(ref, online, push.DayOf(r.options.Now()))
+}
+
+// Run writes last active days to the record once a minute, and what is left when ctx ends. It returns nil after that.
+func (r *Registry) Run(ctx context.Context) error {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			r.flush(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLast)
+			defer cancel()
+			r.flush(last)
+			return nil
+		}
+	}
+}
+
+// flush writes what is noted. What fails is written the next time: writing a day twice changes nothing.
+func (r *Registry) flush(ctx context.Context) {
+	for key, devices := range r.activity.take(push.DayOf(r.options.Now())) {
+		if r.options.Activity == nil {
+			continue
+		}
+		if err := r.touch(ctx, key, devices); err != nil && !errors.Is(err, push.NotFound) {
+			r.activity.giveBack(key, devices)
+			r.options.Log.Warn("last active days not written", "app", key.app, "err", err)
+		}
+	}
+}
+
+// touch writes the day of some devices, a batch a commit.
+func (r *Registry) touch(ctx context.Context, key appDay, devices *ordset.Set) error {
+	batch := make([]push.Ordinal, 0, min(flushBatch, devices.Len()))
+	for o := range devices.All() {
+		if batch = append(batch, o); len(batch) == flushBatch {
+			if err := r.options.Activity.Touch(ctx, key.app, key.day, batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	return r.options.Activity.Touch(ctx, key.app, key.day, batch)
+}
+
+// lastActive returns when a device was last active, as far as row and memory know.
+func (r *Registry) lastActive(row push.DeviceRow) time.Time {
+	if day, ok := r.activity.activeToday(row.Ref); ok && dayStart(day).After(row.LastActive) {
+		return dayStart(day)
+	}
+	return row.LastActive
+}
+
+// dayStart returns the beginning of a day: last active times are as fine as that.
+func dayStart(d push.Day) time.Time { return time.Unix(int64(d)*24*60*60, 0).UTC() }
