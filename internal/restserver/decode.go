@@ -1,0 +1,212 @@
+package restserver
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// read returns the body of r, at most limit bytes of it. A body that says it is larger is refused before it is read.
+func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	large := &push.Error{Kind: push.TooLarge, Msg: "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes"}
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close") // else the server would read the rest to reuse the connection
+		return nil, large
+	}
+	// Writers that have no deadlines are those of tests.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = rc.SetReadDeadline(time.Time{})
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, large
+	case err != nil:
+		return nil, &push.Error{Kind: push.Invalid, Msg: "the body ended early", Err: err}
+	}
+	return b, nil
+}
+
+// decode reads body into v, a pointer to a struct: one JSON value, without unknown fields. What is wrong with it is
+// Invalid, with the path of the field. The way without an error is one pass; the path is looked for when there is one.
+func decode(body []byte, v any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return invalid("", "the body is empty; a JSON object is needed")
+	}
+	if !utf8.Valid(body) {
+		return invalid("", "the body is not UTF-8")
+	}
+	err := strict(body, v)
+	if err == nil && bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		return nil
+	}
+	if !json.Valid(body) {
+		var syntax *json.SyntaxError
+		if errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax) {
+			return invalid("", "the body is not JSON: "+syntax.Error()+", at byte "+strconv.FormatInt(syntax.Offset, 10))
+		}
+		return invalid("", "the body is not JSON")
+	}
+	if fault := locate(reflect.TypeOf(v), body, ""); fault != nil {
+		return fault
+	}
+	return &push.Error{Kind: push.Invalid, Msg: "the body cannot be read", Err: err}
+}
+
+// strict reads exactly one JSON value, refusing unknown fields.
+func strict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
+}
+
+var (
+	jsonReader = reflect.TypeFor[json.Unmarshaler]()
+	textReader = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// locate returns what is wrong with raw, valid JSON, as a value of type t at path; nil if nothing is. It goes down into
+// objects and arrays until the fault is a single value's, in the order of names, so that its answer is always the same.
+func locate(t reflect.Type, raw json.RawMessage, path string) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	// As encoding/json has it, null leaves a field as it is, but for types that read it themselves.
+	null := string(bytes.TrimSpace(raw)) == "null"
+	if custom := reflect.PointerTo(t); custom.Implements(jsonReader) || custom.Implements(textReader) {
+		return locateValue(t, raw, path)
+	}
+	switch {
+	case null && path == "":
+		return invalid("", "is null; a JSON object is needed")
+	case null:
+		return nil
+	case t.Kind() == reflect.Struct:
+		var members map[string]json.RawMessage
+		if json.Unmarshal(raw, &members) != nil {
+			return invalid(path, "must be an object")
+		}
+		return locateField(t, members, path)
+	case t.Kind() == reflect.Map:
+		var members map[string]json.RawMessage
+		if json.Unmarshal(raw, &members) != nil {
+			return invalid(path, "must be an object")
+		}
+		return locateMembers(t, members, path)
+	case t.Kind() == reflect.Slice && t.Elem() != reflect.TypeFor[byte]():
+		var items []json.RawMessage
+		if json.Unmarshal(raw, &items) != nil {
+			return invalid(path, "must be an array")
+		}
+		for i, item := range items {
+			if err := locate(t.Elem(), item, path+"["+strconv.Itoa(i)+"]"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return locateValue(t, raw, path)
+}
+
+// locateMembers goes through a map. Keys that are not any text are checked too.
+func locateMembers(t reflect.Type, members map[string]json.RawMessage, path string) error {
+	for _, k := range slices.Sorted(maps.Keys(members)) {
+		if key, ok := reflect.New(t.Key()).Interface().(encoding.TextUnmarshaler); ok {
+			var e *push.Error
+			if errors.As(key.UnmarshalText([]byte(k)), &e) {
+				return invalid(join(path, k), e.Msg)
+			}
+		}
+		if err := locate(t.Elem(), members[k], join(path, k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// locateField goes through a struct, by the rules of encoding/json: embedded structs are flat, names match in any case.
+func locateField(t reflect.Type, members map[string]json.RawMessage, path string) error {
+	fields := map[string]reflect.Type{} // by lower-case name, as encoding/json matches them
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && name != "" && name != "-" {
+			fields[strings.ToLower(name)] = f.Type
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(members)) {
+		ft, ok := fields[strings.ToLower(k)]
+		if !ok {
+			return invalid(join(path, k), "is not a field here")
+		}
+		if err := locate(ft, members[k], join(path, k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// locateValue says what is wrong with one value that has no parts of interest.
+func locateValue(t reflect.Type, raw json.RawMessage, path string) error {
+	err := strict(raw, reflect.New(t).Interface())
+	if err == nil {
+		return nil
+	}
+	var e *push.Error
+	if errors.As(err, &e) {
+		// A type that says itself what it takes names itself as the field, but for a token, which names a part of it.
+		if t == reflect.TypeFor[TokenBody]() && e.Field != "" {
+			path = join(path, e.Field)
+		}
+		return invalid(path, e.Msg)
+	}
+	return invalid(path, "must be "+wanted(t))
+}
+
+// wanted says in JSON's words what t is.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		if !reflect.PointerTo(t).Implements(textReader) {
+			return "a whole number"
+		}
+		return "a string"
+	}
+	if t.PkgPath() == "time" {
+		return "a time like 2026-11-25T09:00:00+08:00"
+	}
+	return "a value of another type"
+}
+
+// join puts name below path.
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}

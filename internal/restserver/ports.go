@@ -1,0 +1,100 @@
+package restserver
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// A House is what restserver needs of the rest: one port a noun. All are needed, and all their methods must be safe for
+// concurrent use. Errors are *push.Error; anything else is answered as internal.
+type House struct {
+	Pushes  Pushes
+	Events  Events
+	Apps    Apps
+	Keys    Keys
+	Devices Devices
+	Lists   DeviceLists
+	Inbox   Inbox
+}
+
+// Pushes is the life of a push.
+type Pushes interface {
+	// Accept returns the push once it is durable, or the first push of req's key if that was used before. Invalid,
+	// Conflict (the key was used for a different request), TooMany, Unavailable.
+	Accept(ctx context.Context, req push.Request) (push.Push, error)
+	// Count returns whom req would reach now; nothing is sent. Invalid.
+	Count(ctx context.Context, req push.Request) (push.Count, error)
+	// Find returns a push of app and what became of it. NotFound.
+	Find(ctx context.Context, app push.AppID, id push.ID) (push.Push, push.Report, error)
+	// List returns pushes of app with ids below before (0: all), newest first, at most limit; next is where to go on, 0 at
+	// the end. A page may be short, even empty, while next is not 0.
+	List(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Push, next push.ID, err error)
+	// Cancel stops what has not left. NotFound; Conflict if nothing can be stopped any more.
+	Cancel(ctx context.Context, app push.AppID, id push.ID) (push.Push, error)
+}
+
+// Events is what devices say of pushes.
+type Events interface {
+	// Event returns when what the device says is durable. NotFound if the device was never sent the push.
+	Event(ctx context.Context, ref push.Ref, id push.ID, m push.Mark) error
+}
+
+// Apps is the registry of apps.
+type Apps interface {
+	// CreateApp makes app, with creds and new values where creds has none. Invalid, Conflict.
+	CreateApp(ctx context.Context, app push.App, creds push.Credentials) (push.AppCard, error)
+	// UpdateApp replaces an app's name, time zone, packages and settings. Invalid, NotFound, Conflict.
+	UpdateApp(ctx context.Context, app push.App) (push.App, error)
+	// DeleteApp removes an app and all that belongs to it. NotFound.
+	DeleteApp(ctx context.Context, app push.AppID) error
+	// FindApp returns an app by its id in decimal, or by its name. NotFound.
+	FindApp(idOrName string) (push.App, error)
+	// Apps returns all apps in order of their ids.
+	Apps() []push.App
+}
+
+// Keys is the registry of credentials.
+type Keys interface {
+	// ByAPIKey returns the app that a native API key opens. Unauthenticated if it opens none.
+	ByAPIKey(key string) (push.App, error)
+	// Card returns an app with all its credentials. NotFound.
+	Card(app push.AppID) (push.AppCard, error)
+	// RotateKeys replaces an app's credentials of one kind; the old ones stay valid for a day. Invalid for a kind that does
+	// not exist, NotFound.
+	RotateKeys(ctx context.Context, app push.AppID, kind string) (push.AppCard, error)
+}
+
+// Devices is the registry of devices.
+type Devices interface {
+	// Register makes a device of r, or returns the one of its install id. auth is the Authorization header, with which a
+	// device that registers again shows that it is the same. Unauthenticated (app key or secret), Invalid, TooMany from
+	// one address.
+	Register(ctx context.Context, r push.Registration, auth string, remote netip.Addr) (push.Registered, error)
+	// Authenticate returns the device that name (device id or channel id) and secret stand for. Unauthenticated; Denied if
+	// its app is switched off.
+	Authenticate(name, secret string) (push.Ref, error)
+	// Device returns a device of app by device id or channel id. NotFound.
+	Device(ctx context.Context, app push.AppID, name string) (push.Device, error)
+	// Patch changes a device and returns it as it is then. Invalid, NotFound.
+	Patch(ctx context.Context, ref push.Ref, patch push.DevicePatch) (push.Device, error)
+	// Remove removes a device. NotFound.
+	Remove(ctx context.Context, ref push.Ref) error
+}
+
+// DeviceLists lists devices.
+type DeviceLists interface {
+	// Devices returns devices of app, newest first, at most limit, from cursor on ("": from the start); next is where to go
+	// on, "" at the end. Invalid for a cursor that it did not make.
+	Devices(ctx context.Context, app push.AppID, cursor string, limit int) (page []push.Device, next string, err error)
+}
+
+// Inbox is the gateway, for devices that cannot MQTT.
+type Inbox interface {
+	// Stream is a device's connection: it calls write with one inbox message after another, as the JSON that MQTT carries,
+	// until ctx ends, write fails or a newer connection of the device takes over. write is called by one goroutine at a
+	// time and not after Stream has returned; it does not block, and does not keep the bytes. A *push.Error is told to the
+	// device; any other end is just an end.
+	Stream(ctx context.Context, ref push.Ref, write func(message []byte) error) error
+}

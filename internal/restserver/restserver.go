@@ -1,0 +1,151 @@
+// Package restserver is the native API over HTTP: REST for senders and administrators under /v1, the device API under
+// /device/v1, the OpenAPI document that describes both, and a page that shows it.
+//
+// Routes are data: what a route takes and answers is a Go type, from which the OpenAPI document is made, so that the two
+// cannot differ. Bodies are read strictly. Every error is a Problem.
+package restserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Options are what a Server can do without. The zero value of each means its default.
+type Options struct {
+	// AdminToken opens everything. Empty: nobody is an administrator.
+	AdminToken string
+	// RemoteIP returns the address that a request came from, behind proxies that are trusted. Default: the connection's.
+	RemoteIP func(*http.Request) netip.Addr
+	// MQTT says where devices connect, as the client of a request sees it. Default: the request's host, the standard port
+	// and the WebSocket of the same address.
+	MQTT func(*http.Request) MQTT
+	// Version is the one of the OpenAPI document. Default "dev".
+	Version string
+	// Heartbeat is how often a comment is sent on a quiet inbox stream. Default 25 s.
+	Heartbeat time.Duration
+	// Log gets internal errors. Default: nothing is logged.
+	Log *slog.Logger
+}
+
+// MQTT is where a device connects. A port of 0 is closed.
+type MQTT struct {
+	Host      string `json:"host"`
+	Port      int    `json:"port,omitempty"`
+	TLSPort   int    `json:"tls_port,omitempty"`
+	WebSocket string `json:"websocket,omitempty"`
+}
+
+// Limits of requests. The HTTP server has no time-outs of its own for what follows the header, since an inbox stream has
+// no end; so every body and every answer has one here, and a peer that stalls holds a connection for no longer.
+const (
+	maxBody       = 4 << 20          // bytes of a body
+	maxBatch      = 16 << 20         // bytes of a batch: a thousand pushes of 16 KiB
+	bodyTimeout   = 60 * time.Second // for a body to arrive
+	answerTimeout = 30 * time.Second // for an answer to be taken
+)
+
+// A Server answers the native API. It keeps no state but a lock, and starts no goroutine that outlives its request.
+type Server struct {
+	house House
+	opts  Options
+	admin [sha256.Size]byte
+	log   *slog.Logger
+	mux   *http.ServeMux
+	api   huma.API
+
+	patching sync.Mutex // held while an app is read, changed and written
+}
+
+// New returns a Server over house, all of whose ports are needed. opts may be nil.
+func New(house House, opts *Options) *Server {
+	s := &Server{house: house, mux: http.NewServeMux()}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if s.opts.RemoteIP == nil {
+		s.opts.RemoteIP = connectionIP
+	}
+	if s.opts.MQTT == nil {
+		s.opts.MQTT = defaultMQTT
+	}
+	if s.opts.Version == "" {
+		s.opts.Version = "dev"
+	}
+	if s.opts.Heartbeat <= 0 {
+		s.opts.Heartbeat = 25 * time.Second
+	}
+	s.log = s.opts.Log
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.admin = sha256.Sum256([]byte(s.opts.AdminToken))
+
+	s.api = humago.New(s.mux, huma.Config{OpenAPI: document(s.opts.Version)})
+	aliases(s.api.OpenAPI().Components.Schemas)
+	s.appRoutes()
+	s.pushRoutes()
+	s.deviceRoutes()
+	s.meRoutes()
+	s.documentation()
+	s.mux.HandleFunc("/", s.unrouted)
+	return s
+}
+
+// Handler returns what serves /v1/, /device/v1/, /openapi.json and /docs, and answers all other paths that they do not
+// exist. It is safe for concurrent use.
+func (s *Server) Handler() http.Handler { return s.mux }
+
+// Home sends a visitor of the bare address to the documentation.
+func (s *Server) Home(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/docs", http.StatusFound)
+}
+
+// unrouted answers what no route takes: 405 where another method would be taken, else 404.
+func (s *Server) unrouted(w http.ResponseWriter, r *http.Request) {
+	// The mux would say 405 by itself if there were no pattern that takes everything else.
+	var allow []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := r.Clone(context.Background())
+		other.Method = m
+		if _, pattern := s.mux.Handler(other); strings.HasPrefix(pattern, m+" ") {
+			allow = append(allow, m)
+		}
+	}
+	p := problemOf(notFound("there is no such route"))
+	if allow != nil {
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		p = problemOf(invalid("", "this route takes "+strings.Join(allow, ", ")))
+		p.Status, p.Title = http.StatusMethodNotAllowed, "Method not allowed"
+	}
+	writeJSON(w, p.Status, problemType, p)
+}
+
+// connectionIP is the default of Options.RemoteIP.
+func connectionIP(r *http.Request) netip.Addr {
+	ap, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero Addr where the connection has none
+	return ap.Addr().Unmap()
+}
+
+// defaultMQTT is the default of Options.MQTT.
+func defaultMQTT(r *http.Request) MQTT {
+	host, scheme := r.Host, "ws"
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
+	}
+	if r.TLS != nil {
+		scheme = "wss"
+	}
+	return MQTT{Host: strings.Trim(host, "[]"), Port: 1883, WebSocket: scheme + "://" + r.Host + "/mqtt"}
+}
+
+// devicePath reports whether path is one of the device API, whose callers authenticate in another way.
+func devicePath(path string) bool { return strings.HasPrefix(path, "/device/") }
