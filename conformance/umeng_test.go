@@ -143,21 +143,34 @@ func TestUmengSDKsOnTheWire(t *testing.T) {
 		body   string
 		title  string
 	}{
-		{"official PHP: form content type, escaped Unicode and slashes", here, map[string]string{"Content-Type": "application/x-www-form-urlencoded"},
+		{
+			"official PHP: form content type, escaped Unicode and slashes", here,
+			map[string]string{"Content-Type": "application/x-www-form-urlencoded"},
 			`{"appkey":"APPKEY","timestamp":"NOW","production_mode":"true","type":"unicast","device_tokens":"TOKEN","payload":{"display_type":"notification",` +
-				`"body":{"ticker":"\u4f60\u597d","title":"\u6807\u9898","text":"a\/b","after_open":"go_app"},"extra":{"test":"helloworld"}},"channel_properties":[]}`, "标题"},
+				`"body":{"ticker":"\u4f60\u597d","title":"\u6807\u9898","text":"a\/b","after_open":"go_app"},"extra":{"test":"helloworld"}},"channel_properties":[]}`, "标题",
+		},
 		{"official Java: text/plain", here, map[string]string{"Content-Type": "text/plain; charset=UTF-8"}, unicast, "标题"},
-		{"official Python: no content type, spaces between", here, map[string]string{"Content-Type": ""},
+		{
+			"official Python: no content type, spaces between", here,
+			map[string]string{"Content-Type": ""},
 			`{"appkey": "APPKEY", "timestamp": "NOW", "type": "unicast", "device_tokens": "TOKEN", "payload": {"display_type": "notification", ` +
-				`"body": {"ticker": "\u4f60\u597d", "title": "\u6807\u9898", "text": "x", "after_open": "go_app", "play_vibrate": "false"}}, "mipush": "false"}`, "标题"},
-		{"booleans and numbers as JSON, absent fields as empty strings and null", here, map[string]string{"Content-Type": "application/json"},
+				`"body": {"ticker": "\u4f60\u597d", "title": "\u6807\u9898", "text": "x", "after_open": "go_app", "play_vibrate": "false"}}, "mipush": "false"}`, "标题",
+		},
+		{
+			"booleans and numbers as JSON, absent fields as empty strings and null", here,
+			map[string]string{"Content-Type": "application/json"},
 			`{"appkey":"APPKEY","timestamp":NOW,"type":"unicast","device_tokens":"TOKEN","alias":"","filter":null,"production_mode":true,"mipush":false,` +
-				`"payload":{"display_type":"notification","body":{"ticker":"t","title":"loose","text":"x","builder_id":"","play_sound":true,"after_open":"go_app"}},"policy":{"start_time":""}}`, "loose"},
-		{"payload as a string that holds JSON", here, nil,
-			`{"appkey":"APPKEY","timestamp":"NOW","type":"unicast","device_tokens":["TOKEN"],"payload":"{\"display_type\":\"notification\",\"body\":{\"ticker\":\"t\",\"title\":\"double\",\"text\":\"x\"}}"}`, "double"},
-		{"keys of other types beside, appKey in camel case", here, nil,
+				`"payload":{"display_type":"notification","body":{"ticker":"t","title":"loose","text":"x","builder_id":"","play_sound":true,"after_open":"go_app"}},"policy":{"start_time":""}}`, "loose",
+		},
+		{
+			"payload as a string that holds JSON", here, nil,
+			`{"appkey":"APPKEY","timestamp":"NOW","type":"unicast","device_tokens":["TOKEN"],"payload":"{\"display_type\":\"notification\",\"body\":{\"ticker\":\"t\",\"title\":\"double\",\"text\":\"x\"}}"}`, "double",
+		},
+		{
+			"keys of other types beside, appKey in camel case", here, nil,
 			`{"appKey":"APPKEY","timestamp":"NOW","type":"unicast","device_tokens":" TOKEN ","file_id":"PF1","filter":{"where":{}},"payload":{"display_type":"notification","aps":{"alert":"x"},` +
-				`"body":{"ticker":"t","title":"strangers","text":"x","extra":{"a":"b"}}}}`, "strangers"},
+				`"body":{"ticker":"t","title":"strangers","text":"x","extra":{"a":"b"}}}}`, "strangers",
+		},
 		{"re-pointed by the hosts file, http", "http://msg.umeng.com/api/send", map[string]string{"Host": "msg.umeng.com"}, unicast, "标题"},
 		{"re-pointed by the hosts file, https ended by a proxy", "https://msgapi.umeng.com/api/send", map[string]string{"Host": "msgapi.umeng.com", "X-Forwarded-Proto": "https"}, unicast, "标题"},
 		{"signed for the vendor, sent here", "https://msgapi.umeng.com/api/send", nil, unicast, "标题"},

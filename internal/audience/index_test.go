@@ -94,6 +94,9 @@ func compare(t *rapid.T, x *audience.Index, app push.AppID, m model) {
 		if ok != r.Removed.IsZero() || ok && ref != r.Ref {
 			t.Fatalf("Find(%d, %d) = %+v, %t, want %+v, removed %v", app, o, ref, ok, r.Ref, r.Removed)
 		}
+		if test, blacklisted := x.Marks(app, o); test != (ok && r.Test) || blacklisted != (ok && r.Blacklisted) {
+			t.Fatalf("Marks(%d, %d) = %t, %t of %+v", app, o, test, blacklisted, r)
+		}
 		if ok {
 			counts[r.Ref.Platform]++
 		}

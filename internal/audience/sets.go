@@ -104,3 +104,14 @@ func (x *Index) Before(id push.AppID, before push.Ordinal, limit int) (page []pu
 	}
 	return page, push.Ordinal(at)
 }
+
+// Marks returns what operators say of the device that has ordinal o; nothing if none is registered.
+func (x *Index) Marks(id push.AppID, o push.Ordinal) (test, blacklisted bool) {
+	a := x.find(id)
+	if a == nil {
+		return false, false
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.test.Has(o), a.blacklisted.Has(o)
+}

@@ -58,13 +58,13 @@ func (d *Dispatcher) first(ctx context.Context, r push.Request) (push.Push, bool
 
 func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App) (push.Push, error) {
 	r := p.Request
-	refs, unknown := d.Audience.Resolve(p.App, r.Audience.Devices, r.Audience.Platforms)
-	if len(refs) == 0 && !r.AllowUnknown {
+	named, unknown := d.Audience.Resolve(p.App, r.Audience.Devices, r.Audience.Platforms)
+	if len(named) == 0 && !r.AllowUnknown {
 		return push.Push{}, &push.Error{Kind: push.NotFound, Field: "audience.devices", Msg: "none of these is a device of this app"}
 	}
 	p.Unknown = unknown
 	a := push.Acceptance{Push: p, Limit: app.Settings.Int(push.SettingInboxLimit)}
-	a.Targets, a.Marks = d.sort(p, refs)
+	a.Targets, a.Marks = d.sort(p, named)
 	a.Push.Target = len(a.Targets) + len(a.Marks)
 
 	var err error
@@ -87,21 +87,17 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 }
 
 // sort divides the named devices of a direct push into those that get it and those that are dropped at once.
-func (d *Dispatcher) sort(p push.Push, refs []push.Ref) (targets []push.Ordinal, drops []push.Receipt) {
-	blacklisted := d.Audience.Blacklisted(p.App)
-	var test, online *ordset.Set
-	if p.Request.Policy.Test {
-		test = d.Audience.Test(p.App)
-	}
+func (d *Dispatcher) sort(p push.Push, named []push.Named) (targets []push.Ordinal, drops []push.Receipt) {
+	var online *ordset.Set
 	if !p.Request.Policy.Offline() {
 		online = d.Gateway.Online(p.App)
 	}
 	delivery := push.Delivery{ID: p.ID, App: p.App, Kind: push.Direct, Expires: p.Expires}
-	for _, ref := range refs {
-		o := ref.Ordinal
+	for _, n := range named {
+		o := n.Ordinal
 		switch {
-		case test != nil && !test.Has(o): // not in the target at all
-		case blacklisted.Has(o):
+		case p.Request.Policy.Test && !n.Test: // not in the target at all
+		case n.Blacklisted:
 			drops = append(drops, delivery.Receipt(o, push.MarkBlacklisted))
 		case online != nil && !online.Has(o):
 			drops = append(drops, delivery.Receipt(o, push.MarkOffline))

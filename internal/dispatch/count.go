@@ -40,11 +40,11 @@ func (d *Dispatcher) Count(_ context.Context, r push.Request) (push.Count, error
 // set.
 func (d *Dispatcher) target(r push.Request) (target *ordset.Set, unknown int) {
 	if r.Audience.Direct() {
-		var refs []push.Ref
-		refs, unknown = d.Audience.Resolve(r.App, r.Audience.Devices, r.Audience.Platforms)
+		var named []push.Named
+		named, unknown = d.Audience.Resolve(r.App, r.Audience.Devices, r.Audience.Platforms)
 		target = new(ordset.Set)
-		for _, ref := range refs {
-			target.Add(ref.Ordinal)
+		for _, n := range named {
+			target.Add(n.Ordinal)
 		}
 	} else {
 		target = d.Audience.Everybody(r.App, r.Audience.Platforms)

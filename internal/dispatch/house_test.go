@@ -230,7 +230,7 @@ func platformOf(name string) push.Platform {
 	return push.IOS
 }
 
-func (p *people) Resolve(_ push.AppID, asked []string, platforms []push.Platform) (refs []push.Ref, unknown int) {
+func (p *people) Resolve(_ push.AppID, asked []string, platforms []push.Platform) (devices []push.Named, unknown int) {
 	seen := map[string]bool{}
 	for _, n := range asked {
 		i := slices.Index(names, n)
@@ -239,10 +239,13 @@ func (p *people) Resolve(_ push.AppID, asked []string, platforms []push.Platform
 			unknown++
 		case !seen[n]:
 			seen[n] = true
-			refs = append(refs, push.Ref{App: theApp, Ordinal: push.Ordinal(i), Generation: 1, Platform: platformOf(n)})
+			devices = append(devices, push.Named{
+				Ref:  push.Ref{App: theApp, Ordinal: push.Ordinal(i), Generation: 1, Platform: platformOf(n)},
+				Test: p.Test(theApp).Has(push.Ordinal(i)), Blacklisted: p.Blacklisted(theApp).Has(push.Ordinal(i)),
+			})
 		}
 	}
-	return refs, unknown
+	return devices, unknown
 }
 
 func (p *people) Everybody(_ push.AppID, platforms []push.Platform) *ordset.Set {

@@ -79,7 +79,7 @@ type Gateway interface {
 // Audience answers whom a request is for.
 type Audience interface {
 	// Resolve returns the registered devices of app that names stand for, distinct, and how many names stand for none.
-	Resolve(app push.AppID, names []string, platforms []push.Platform) (refs []push.Ref, unknown int)
+	Resolve(app push.AppID, names []string, platforms []push.Platform) (devices []push.Named, unknown int)
 	// Everybody returns the registered devices of the given platforms (empty: all). The caller owns the set.
 	Everybody(app push.AppID, platforms []push.Platform) *ordset.Set
 	// Test returns the devices marked for tests, Blacklisted those that get nothing. The caller owns the sets.

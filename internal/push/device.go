@@ -64,6 +64,12 @@ type Ref struct {
 	Platform   Platform // 0 where the name does not say it (a ChannelID)
 }
 
+// A Named is a device that a request names, and what operators say of it.
+type Named struct {
+	Ref
+	Test, Blacklisted bool
+}
+
 // A Token is the address of a device at a vendor channel.
 type Token struct {
 	Token  string `json:"token,omitempty"`

@@ -10,13 +10,13 @@ import (
 // Resolve returns the registered devices of app that names (device ids or channel ids) stand for, each once and in the
 // order of names, and how many different names stand for none: made-up ids, devices that were removed, of another app,
 // or of a platform that is not among platforms (empty: all).
-func (r *Registry) Resolve(app push.AppID, names []string, platforms []push.Platform) (refs []push.Ref, unknown int) {
-	refs = make([]push.Ref, 0, len(names))
+func (r *Registry) Resolve(app push.AppID, names []string, platforms []push.Platform) (devices []push.Named, unknown int) {
+	devices = make([]push.Named, 0, len(names))
 	if len(names) == 1 { // most pushes: nothing can be twice
 		if ref, ok := r.member(app, names[0], platforms); ok {
-			return append(refs, ref), 0
+			return append(devices, r.marked(ref)), 0
 		}
-		return refs, 1
+		return devices, 1
 	}
 	seen := make(map[push.Ordinal]bool, len(names)) // a device has two names
 	strangers := make(map[string]bool)
@@ -27,10 +27,15 @@ func (r *Registry) Resolve(app push.AppID, names []string, platforms []push.Plat
 			strangers[n] = true
 		case !seen[ref.Ordinal]:
 			seen[ref.Ordinal] = true
-			refs = append(refs, ref)
+			devices = append(devices, r.marked(ref))
 		}
 	}
-	return refs, len(strangers)
+	return devices, len(strangers)
+}
+
+func (r *Registry) marked(ref push.Ref) push.Named {
+	test, blacklisted := r.index.Marks(ref.App, ref.Ordinal)
+	return push.Named{Ref: ref, Test: test, Blacklisted: blacklisted}
 }
 
 func (r *Registry) member(app push.AppID, name string, platforms []push.Platform) (push.Ref, bool) {

@@ -365,7 +365,11 @@ func TestResolve(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, unknown := h.Resolve(1, tt.names, tt.platforms)
+			named, unknown := h.Resolve(1, tt.names, tt.platforms)
+			got := []push.Ref{}
+			for _, n := range named {
+				got = append(got, n.Ref)
+			}
 			if diff := cmp.Diff(tt.want, got); diff != "" || unknown != tt.unknown {
 				t.Errorf("unknown %d, want %d; refs (-want +got):\n%s", unknown, tt.unknown, diff)
 			}

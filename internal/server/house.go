@@ -60,3 +60,17 @@ func (h gatewayHouse) Event(ctx context.Context, ref push.Ref, id push.ID, m pus
 
 // Presence implements gateway.House.
 func (h gatewayHouse) Presence(ref push.Ref, online bool) { h.registry.Presence(ref, online) }
+
+// devices is the registry as native REST sees it: a device that is removed is owed nothing any more.
+type devices struct {
+	*registry.Registry
+	dispatcher *dispatch.Dispatcher
+}
+
+// Remove removes a device, and drops what it was owed.
+func (d devices) Remove(ctx context.Context, ref push.Ref) error {
+	if err := d.Registry.Remove(ctx, ref); err != nil {
+		return err
+	}
+	return d.dispatcher.Removed(ctx, ref)
+}

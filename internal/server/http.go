@@ -33,7 +33,7 @@ func (s *Server) openNetwork(ctx context.Context) error {
 	edge := facade.Edge{Trusted: s.config.TrustedProxies, Public: s.config.PublicURLs}
 	life := pushes{s.dispatcher, s.store, s.ledger}
 	rest := restserver.New(restserver.House{
-		Pushes: life, Events: s.dispatcher, Apps: s.registry, Keys: s.registry, Devices: s.registry, Lists: s.registry,
+		Pushes: life, Events: s.dispatcher, Apps: s.registry, Keys: s.registry, Devices: devices{s.registry, s.dispatcher}, Lists: s.registry,
 		Inbox: s.gateway,
 	}, &restserver.Options{
 		AdminToken: s.token, RemoteIP: edge.Client, MQTT: s.deviceAddress(edge), Version: s.opts.Version, Log: s.log,

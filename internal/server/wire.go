@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -68,7 +67,7 @@ func (s *Server) openHouse(ctx context.Context) error {
 	clock := identity.NewClock(0, newest, time.Now)
 
 	s.registry = registry.New(s.store, s.store, s.keys, &registry.Options{
-		Activity: s.store, Log: s.log, Revoked: s.revoked,
+		Activity: s.store, Log: s.log, Revoked: func(ref push.Ref) { s.gateway.Disconnect(ref) },
 	})
 	s.ledger = report.New(s.store, &report.Options{Log: s.log})
 	s.gateway = gateway.New(gatewayHouse{s.registry, s.store, &s.dispatcher}, &gateway.Options{
@@ -96,16 +95,4 @@ func (s *Server) openHouse(ctx context.Context) error {
 	})
 	s.observe()
 	return nil
-}
-
-// revoked closes the connection of a device whose secret was replaced or that was removed, and drops what the latter was
-// owed.
-func (s *Server) revoked(ctx context.Context, ref push.Ref, removed bool) {
-	s.gateway.Disconnect(ref)
-	if !removed {
-		return
-	}
-	if err := s.dispatcher.Removed(ctx, ref); err != nil && !errors.Is(err, context.Canceled) {
-		s.log.Warn("a removed device is still owed messages until they expire", "app", ref.App, "err", err)
-	}
 }

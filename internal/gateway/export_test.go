@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/carillonpush/carillon/internal/mqtt"
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// Sim drives a session without a connection, for transcripts.
+type Sim struct {
+	lim limits
+	s   session
+	fx  effects
+}
+
+// Outcome is what a session wanted done.
+type Outcome struct {
+	Packets  []mqtt.Packet
+	Receipts []push.Receipt
+	Login    string // name:secret
+	Report   string
+	Resume   bool
+	Stop     bool
+}
+
+// NewSim returns a session that began at now.
+func NewSim(now time.Time) *Sim {
+	m := &Sim{lim: limits{
+		window: 32, maxQueue: 4096, maxPacket: 64 << 10, ackTimeout: time.Minute, connectTime: 10 * time.Second,
+		maxKeepAlive: 1200,
+	}}
+	m.s = newSession(&m.lim, now)
+	return m
+}
+
+func (m *Sim) outcome() Outcome {
+	o := Outcome{Packets: m.fx.packets, Receipts: m.fx.receipts, Resume: m.fx.resume, Stop: m.fx.stop}
+	if l := m.fx.login; l != nil {
+		o.Login = l.name + ":" + l.secret
+	}
+	if r := m.fx.report; r != nil {
+		o.Report = r.id.String() + " " + eventName(r.mark)
+	}
+	return o
+}
+
+func eventName(m push.Mark) string {
+	for name, mark := range push.Events() {
+		if mark == m {
+			return name
+		}
+	}
+	return "?"
+}
+
+// Full has the server be full.
+func (m *Sim) Full() { m.s.full = true }
+
+// Receive takes a frame.
+func (m *Sim) Receive(now time.Time, frame []byte) Outcome {
+	m.fx.reset()
+	m.s.receive(now, frame, &m.fx)
+	return m.outcome()
+}
+
+// Accept and Refuse are the house's answers to a login.
+func (m *Sim) Accept(now time.Time, ref push.Ref) Outcome {
+	m.fx.reset()
+	m.s.accept(now, ref, &m.fx)
+	return m.outcome()
+}
+
+func (m *Sim) Refuse(r mqtt.ReasonCode) Outcome {
+	m.fx.reset()
+	m.s.refuse(r, &m.fx)
+	return m.outcome()
+}
+
+// Recorded is the house's answer to a report.
+func (m *Sim) Recorded(id push.ID, qos mqtt.QoS, packet uint16, err error) Outcome {
+	m.fx.reset()
+	m.s.recorded(report{id: id, qos: qos, packet: packet}, err, &m.fx)
+	return m.outcome()
+}
+
+// End closes it for a reason.
+func (m *Sim) End(r mqtt.ReasonCode) Outcome {
+	m.fx.reset()
+	m.s.end(r, &m.fx)
+	return m.outcome()
+}
+
+// Tick lets time pass.
+func (m *Sim) Tick(now time.Time) Outcome {
+	m.fx.reset()
+	m.s.tick(now, &m.fx)
+	return m.outcome()
+}
+
+// Deadline returns when Tick is due.
+func (m *Sim) Deadline() time.Time { return m.s.deadline() }
+
+var verdicts = map[verdict]string{skipped: "skipped", waits: "waits", tooLarge: "too large", taken: "taken"}
+
+// Offer and Take offer a message, from a sender or from the record.
+func (m *Sim) Offer(now time.Time, d *push.Delivery) (string, uint16) {
+	v, id := m.s.send.offer(now, d)
+	return verdicts[v], id
+}
+
+func (m *Sim) Take(now time.Time, d *push.Delivery) (string, uint16) {
+	v, id := m.s.send.take(now, d)
+	return verdicts[v], id
+}
+
+// Write says that a message went out.
+func (m *Sim) Write(now time.Time, d *push.Delivery) {
+	m.s.send.began(now, d.ID)
+	m.s.send.left(m.s.send.size(d))
+	m.s.send.finished(d.ID)
+}
+
+// Page, Paged, Settled and Resume are the record's side.
+func (m *Sim) Page() int { return m.s.send.page() }
+
+func (m *Sim) Paged() bool { return m.s.send.paged() }
+
+func (m *Sim) Settled(id push.ID) bool {
+	m.s.send.settled(id)
+	return m.s.send.resume()
+}
+
+// Size returns what a message takes on the wire by the session's count.
+func (m *Sim) Size(d *push.Delivery) int { return m.s.send.size(d) }
+
+// ParseEvent reads a report.
+var ParseEvent = parseEvent
+
+// BroadcastID returns the packet identifier of a broadcast.
+var BroadcastID = broadcastID

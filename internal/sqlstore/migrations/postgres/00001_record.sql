@@ -1,0 +1,118 @@
+-- +goose Up
+
+-- The tables that do not grow with a day's traffic. Those that do are made by day: see days.go.
+-- Times are milliseconds since 1970 in UTC; 0 is no time.
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value BYTEA NOT NULL
+);
+
+-- An id is part of device ids, so it is never used again.
+CREATE TABLE app (
+    id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name      TEXT    NOT NULL,
+    time_zone TEXT    NOT NULL,
+    packages  TEXT    NOT NULL, -- JSON
+    settings  TEXT    NOT NULL, -- JSON
+    created   BIGINT NOT NULL,
+    doomed    BIGINT NOT NULL DEFAULT 0 -- 1: deleted, and what it owned is being removed
+);
+CREATE UNIQUE INDEX app_name ON app (name) WHERE doomed = 0;
+
+CREATE TABLE credential (
+    app     BIGINT NOT NULL REFERENCES app (id),
+    service TEXT    NOT NULL,
+    key     TEXT    NOT NULL,
+    shared  BIGINT NOT NULL,
+    sealed  BYTEA    NOT NULL,
+    expires BIGINT NOT NULL,
+    PRIMARY KEY (app, service, key)
+);
+CREATE UNIQUE INDEX credential_key ON credential (service, key) WHERE shared = 0;
+
+CREATE TABLE device (
+    app         BIGINT NOT NULL,
+    ordinal     BIGINT NOT NULL,
+    generation  BIGINT NOT NULL,
+    platform    BIGINT NOT NULL,
+    epoch       BIGINT NOT NULL,
+    install     BYTEA    NOT NULL,
+    attributes  TEXT    NOT NULL, -- JSON, '' for none
+    tokens      TEXT    NOT NULL, -- JSON, '' for none
+    phone       TEXT    NOT NULL,
+    network     TEXT    NOT NULL,
+    test        BIGINT NOT NULL,
+    blacklisted BIGINT NOT NULL,
+    badge       BIGINT NOT NULL,
+    reset       BIGINT NOT NULL,
+    registered  BIGINT NOT NULL,
+    active      BIGINT NOT NULL,
+    removed     BIGINT NOT NULL,
+    PRIMARY KEY (app, ordinal)
+);
+CREATE UNIQUE INDEX device_install ON device (app, install) WHERE removed = 0;
+
+CREATE TABLE change (
+    seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    app     BIGINT NOT NULL,
+    ordinal BIGINT NOT NULL,
+    what    TEXT    NOT NULL
+);
+
+-- Bulk pushes. A direct push is a row of its day's table.
+CREATE TABLE push (
+    id      BIGINT PRIMARY KEY,
+    app     BIGINT NOT NULL,
+    state   TEXT    NOT NULL,
+    created BIGINT NOT NULL,
+    start   BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    unknown BIGINT NOT NULL,
+    size    BIGINT NOT NULL, -- devices in the target
+    target  BYTEA,             -- hash of the target, NULL until the push has begun
+    reason  TEXT    NOT NULL,
+    request BYTEA    NOT NULL  -- JSON
+);
+CREATE INDEX push_app ON push (app, id);
+CREATE INDEX push_live ON push (id) WHERE state IN ('scheduled', 'accepted', 'sending', 'done');
+CREATE INDEX push_target ON push (target) WHERE target IS NOT NULL;
+
+CREATE TABLE target (
+    hash  BYTEA    NOT NULL,
+    chunk BIGINT NOT NULL,
+    bits  BYTEA    NOT NULL,
+    PRIMARY KEY (hash, chunk)
+);
+
+CREATE TABLE sets (
+    push  BIGINT NOT NULL,
+    mark  BIGINT NOT NULL,
+    chunk BIGINT NOT NULL,
+    bits  BYTEA    NOT NULL,
+    PRIMARY KEY (push, mark, chunk)
+);
+
+-- One row a commit. A sequence is never used again, also when all rows are folded away.
+CREATE TABLE receipt_log (
+    seq    BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    packed BYTEA NOT NULL
+);
+
+CREATE TABLE dedupe (
+    app         BIGINT NOT NULL,
+    namespace   TEXT    NOT NULL,
+    key         TEXT    NOT NULL,
+    push        BIGINT NOT NULL,
+    fingerprint BYTEA    NOT NULL,
+    expires     BIGINT NOT NULL,
+    PRIMARY KEY (app, namespace, key)
+);
+CREATE INDEX dedupe_expires ON dedupe (expires);
+
+-- The direct pushes that were cancelled or recalled.
+CREATE TABLE withdrawn (
+    push BIGINT PRIMARY KEY,
+    day  BIGINT NOT NULL, -- of the push's table
+    mark BIGINT NOT NULL
+);

@@ -1,0 +1,118 @@
+-- +goose Up
+
+-- The tables that do not grow with a day's traffic. Those that do are made by day: see days.go.
+-- Times are milliseconds since 1970 in UTC; 0 is no time.
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- AUTOINCREMENT: an id is part of device ids, so it is never used again.
+CREATE TABLE app (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    name      TEXT    NOT NULL,
+    time_zone TEXT    NOT NULL,
+    packages  TEXT    NOT NULL, -- JSON
+    settings  TEXT    NOT NULL, -- JSON
+    created   INTEGER NOT NULL,
+    doomed    INTEGER NOT NULL DEFAULT 0 -- 1: deleted, and what it owned is being removed
+);
+CREATE UNIQUE INDEX app_name ON app (name) WHERE doomed = 0;
+
+CREATE TABLE credential (
+    app     INTEGER NOT NULL REFERENCES app (id),
+    service TEXT    NOT NULL,
+    key     TEXT    NOT NULL,
+    shared  INTEGER NOT NULL,
+    sealed  BLOB    NOT NULL,
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (app, service, key)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX credential_key ON credential (service, key) WHERE shared = 0;
+
+CREATE TABLE device (
+    app         INTEGER NOT NULL,
+    ordinal     INTEGER NOT NULL,
+    generation  INTEGER NOT NULL,
+    platform    INTEGER NOT NULL,
+    epoch       INTEGER NOT NULL,
+    install     BLOB    NOT NULL,
+    attributes  TEXT    NOT NULL, -- JSON, '' for none
+    tokens      TEXT    NOT NULL, -- JSON, '' for none
+    phone       TEXT    NOT NULL,
+    network     TEXT    NOT NULL,
+    test        INTEGER NOT NULL,
+    blacklisted INTEGER NOT NULL,
+    badge       INTEGER NOT NULL,
+    reset       INTEGER NOT NULL,
+    registered  INTEGER NOT NULL,
+    active      INTEGER NOT NULL,
+    removed     INTEGER NOT NULL,
+    PRIMARY KEY (app, ordinal)
+);
+CREATE UNIQUE INDEX device_install ON device (app, install) WHERE removed = 0;
+
+CREATE TABLE change (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    app     INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    what    TEXT    NOT NULL
+);
+
+-- Bulk pushes. A direct push is a row of its day's table.
+CREATE TABLE push (
+    id      INTEGER PRIMARY KEY,
+    app     INTEGER NOT NULL,
+    state   TEXT    NOT NULL,
+    created INTEGER NOT NULL,
+    start   INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    unknown INTEGER NOT NULL,
+    size    INTEGER NOT NULL, -- devices in the target
+    target  BLOB,             -- hash of the target, NULL until the push has begun
+    reason  TEXT    NOT NULL,
+    request BLOB    NOT NULL  -- JSON
+);
+CREATE INDEX push_app ON push (app, id);
+CREATE INDEX push_live ON push (id) WHERE state IN ('scheduled', 'accepted', 'sending', 'done');
+CREATE INDEX push_target ON push (target) WHERE target IS NOT NULL;
+
+CREATE TABLE target (
+    hash  BLOB    NOT NULL,
+    chunk INTEGER NOT NULL,
+    bits  BLOB    NOT NULL,
+    PRIMARY KEY (hash, chunk)
+);
+
+CREATE TABLE sets (
+    push  INTEGER NOT NULL,
+    mark  INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,
+    bits  BLOB    NOT NULL,
+    PRIMARY KEY (push, mark, chunk)
+);
+
+-- One row a commit. AUTOINCREMENT: a sequence is never used again, also when all rows are folded away.
+CREATE TABLE receipt_log (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    packed BLOB NOT NULL
+);
+
+CREATE TABLE dedupe (
+    app         INTEGER NOT NULL,
+    namespace   TEXT    NOT NULL,
+    key         TEXT    NOT NULL,
+    push        INTEGER NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    expires     INTEGER NOT NULL,
+    PRIMARY KEY (app, namespace, key)
+) WITHOUT ROWID;
+CREATE INDEX dedupe_expires ON dedupe (expires);
+
+-- The direct pushes that were cancelled or recalled.
+CREATE TABLE withdrawn (
+    push INTEGER PRIMARY KEY,
+    day  INTEGER NOT NULL, -- of the push's table
+    mark INTEGER NOT NULL
+);

@@ -1,0 +1,350 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// An acceptance is a push that is ready to be stored.
+type acceptance struct {
+	*push.Acceptance
+	day         push.Day
+	targets     []byte // direct: see packOrdinals
+	rest        []byte // direct: a rest; bulk: the request
+	key         push.Key
+	fingerprint [32]byte
+	keep        int64 // when the key is free again
+	lost        bool  // the key was taken
+}
+
+// defaultKeyKeep is how long a key that does not say it is kept.
+const defaultKeyKeep = 72 * time.Hour
+
+// Accept makes a durable: it returns after the commit that holds all its rows. If a's key was used before in its app,
+// nothing changes, and the push of that key is returned with repeated true, or Conflict if the key is Strict and the
+// fingerprints differ. Unavailable means that the outcome is unknown, or that the disk's reserve is reached. Conflict
+// without a Field is an id that was used before. a must not be changed afterwards.
+func (s *Store) Accept(ctx context.Context, a *push.Acceptance) (p push.Push, repeated bool, err error) {
+	const op = "sqlstore.Accept"
+	if s.low.Load() {
+		return push.Push{}, false, &push.Error{Op: op, Kind: push.Unavailable, Msg: "the disk's reserve is reached"}
+	}
+	w, err := prepare(a)
+	if err != nil {
+		return push.Push{}, false, push.Wrap(op, err)
+	}
+	if a.Limit > 0 {
+		s.setLimit(a.Push.App, a.Limit)
+	}
+	size := len(a.Payload) + len(w.rest) + len(w.targets) + len(w.key.Value) + 64*(len(a.Targets)+len(a.Marks))
+	err = s.commit.write(ctx, &write{accept: w, size: int64(size), rows: 1 + len(a.Targets)})
+	if err != nil {
+		return push.Push{}, false, push.Wrap(op, err)
+	}
+	if !w.lost {
+		return a.Push, false, nil
+	}
+	first, fingerprint, err := s.findKey(ctx, a.Push.App, w.key, 0)
+	if err == nil && w.key.Strict && fingerprint != w.fingerprint {
+		err = &push.Error{Kind: push.Conflict, Field: "key", Msg: "this key was used for another request"}
+	}
+	if err != nil {
+		return push.Push{}, false, push.Wrap(op, err)
+	}
+	return first, true, nil
+}
+
+// prepare checks a and brings it into its stored form, outside the committer, which has no time for that.
+func prepare(a *push.Acceptance) (*acceptance, error) {
+	p := &a.Push
+	switch {
+	case p.ID <= 0 || p.App == 0:
+		return nil, &push.Error{Kind: push.Invalid, Field: "id", Msg: "a push has an id and an app"}
+	case p.Kind != push.Direct && p.Kind != push.Bulk:
+		return nil, &push.Error{Kind: push.Invalid, Field: "kind", Msg: "is direct or bulk"}
+	case p.Expires.Unix() <= 0 || p.Created.Unix() <= 0:
+		return nil, &push.Error{Kind: push.Invalid, Field: "expires", Msg: "a push has a time and an end"}
+	case len(a.Targets) > push.MaxDirect:
+		return nil, &push.Error{Kind: push.Invalid, Field: "targets", Msg: "are at most 1000"}
+	}
+	w := &acceptance{Acceptance: a, day: push.DayOf(p.Expires), key: p.Request.Key}
+	if !w.key.Zero() {
+		w.fingerprint = p.Request.Fingerprint()
+		w.keep = millis(p.Created.Add(cmp.Or(w.key.Keep, defaultKeyKeep)))
+	}
+	var err error
+	if p.Kind == push.Bulk {
+		if w.rest, err = json.Marshal(p.Request); err != nil {
+			return nil, &push.Error{Kind: push.Invalid, Field: "request", Msg: "has no JSON form", Err: err}
+		}
+		return w, nil
+	}
+	all := slices.Clone(a.Targets)
+	for _, m := range a.Marks {
+		all = append(all, m.Ordinal)
+	}
+	slices.Sort(all)
+	if n := len(all); n != len(slices.Compact(all)) {
+		return nil, &push.Error{Kind: push.Invalid, Field: "targets", Msg: "names a device twice"}
+	}
+	w.targets = packOrdinals(all)
+	w.rest, err = packRest(p)
+	return w, err
+}
+
+// packOrdinals writes sorted ordinals: their number, then the distance of each from the one before, as varints.
+func packOrdinals(all []push.Ordinal) []byte {
+	b := binary.AppendUvarint(make([]byte, 0, 2+3*len(all)), uint64(len(all)))
+	last := push.Ordinal(0)
+	for _, o := range all {
+		b = binary.AppendUvarint(b, uint64(o-last))
+		last = o
+	}
+	return b
+}
+
+// unpackOrdinals undoes packOrdinals.
+func unpackOrdinals(b []byte) ([]push.Ordinal, error) {
+	n, used := binary.Uvarint(b)
+	if used <= 0 || n > uint64(len(b)) {
+		return nil, fmt.Errorf("targets of %d bytes are cut off", len(b))
+	}
+	b = b[used:]
+	all := make([]push.Ordinal, n)
+	last := uint64(0)
+	for i := range all {
+		d, used := binary.Uvarint(b)
+		if last += d; used <= 0 || last > 1<<32-1 {
+			return nil, fmt.Errorf("target %d of %d is cut off", i, n)
+		}
+		all[i] = push.Ordinal(last)
+		b = b[used:]
+	}
+	return all, nil
+}
+
+// A rest is what the request of a direct push has beyond its payload. Its devices are not in it: they are the targets.
+type rest struct {
+	State     push.State      `json:"state,omitempty"` // "" is accepted
+	Start     int64           `json:"start,omitempty"` // 0 is when it was created
+	Platforms []push.Platform `json:"platforms,omitempty"`
+	Message   *push.Message   `json:"message,omitempty"` // without what the payload holds
+	Policy    *push.Policy    `json:"policy,omitempty"`
+	Origin    string          `json:"origin,omitempty"`
+	RequestID string          `json:"request_id,omitempty"`
+}
+
+func packRest(p *push.Push) ([]byte, error) {
+	r := rest{Platforms: p.Request.Audience.Platforms, Origin: p.Request.Origin, RequestID: p.Request.RequestID}
+	if p.State != push.Accepted {
+		r.State = p.State
+	}
+	if start := millis(p.Start); start != millis(p.Created) {
+		r.Start = start
+	}
+	m := p.Request.Message
+	m.Notification, m.Data, m.Extras, m.APNS, m.Recall = nil, nil, nil, nil, 0
+	if !reflect.ValueOf(m).IsZero() {
+		r.Message = &m
+	}
+	if !reflect.ValueOf(p.Request.Policy).IsZero() {
+		r.Policy = &p.Request.Policy
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, &push.Error{Kind: push.Invalid, Field: "request", Msg: "has no JSON form", Err: err}
+	}
+	if string(b) == "{}" {
+		return []byte{}, nil
+	}
+	return b, nil
+}
+
+// unpackRest puts payload and what packRest wrote into p.
+func unpackRest(p *push.Push, payload, b []byte) error {
+	var r rest
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &r); err != nil {
+			return fmt.Errorf("push %d: %w", p.ID, err)
+		}
+	}
+	p.State, p.Start = cmp.Or(r.State, push.Accepted), p.Created
+	if r.Start != 0 {
+		p.Start = timeOf(r.Start)
+	}
+	q := &p.Request
+	q.App, q.Origin, q.RequestID, q.Audience.Platforms = p.App, r.Origin, r.RequestID, r.Platforms
+	if r.Policy != nil {
+		q.Policy = *r.Policy
+	}
+	if r.Message != nil {
+		q.Message = *r.Message
+	}
+	var m push.InboxMessage
+	if err := json.Unmarshal(payload, &m); err != nil {
+		return fmt.Errorf("payload of push %d: %w", p.ID, err)
+	}
+	q.Message.Notification, q.Message.Data, q.Message.Extras = m.Notification, m.Data, m.Extras
+	q.Message.APNS, q.Message.Recall = m.APNS, m.Recall
+	return nil
+}
+
+// insertDirect stores direct pushes of one day.
+func (t *tx) insertDirect(day push.Day, all []*acceptance) error {
+	n := len(all)
+	ints := make([]int64, 5*n)
+	blobs := make([][]byte, 3*n)
+	cols := []column{
+		{name: "id", ints: ints[:n]},
+		{name: "app", ints: ints[n : 2*n]},
+		{name: "created", ints: ints[2*n : 3*n]},
+		{name: "expires", ints: ints[3*n : 4*n]},
+		{name: "unknown", ints: ints[4*n:]},
+		{name: "targets", blobs: blobs[:n]},
+		{name: "payload", blobs: blobs[n : 2*n]},
+		{name: "rest", blobs: blobs[2*n:]},
+	}
+	for i, a := range all {
+		cols[0].ints[i] = int64(a.Push.ID)
+		cols[1].ints[i] = int64(a.Push.App)
+		cols[2].ints[i] = millis(a.Push.Created)
+		cols[3].ints[i] = millis(a.Push.Expires)
+		cols[4].ints[i] = int64(a.Push.Unknown)
+		cols[5].blobs[i], cols[6].blobs[i], cols[7].blobs[i] = a.targets, a.Payload, a.rest
+	}
+	return t.insert(directTable.of(day), "", cols...)
+}
+
+// FindKey returns the push that was accepted under key and the fingerprint of its request. NotFound if there is none.
+func (s *Store) FindKey(ctx context.Context, app push.AppID, key push.Key) (push.Push, [32]byte, error) {
+	p, fingerprint, err := s.findKey(ctx, app, key, time.Now().UnixMilli())
+	return p, fingerprint, push.Wrap("sqlstore.FindKey", err)
+}
+
+// findKey returns the push of a key that expires after now, in milliseconds.
+func (s *Store) findKey(ctx context.Context, app push.AppID, key push.Key, now int64) (push.Push, [32]byte, error) {
+	var id push.ID
+	var stored []byte
+	var fingerprint [32]byte
+	found, err := s.read.one(ctx, `SELECT push, fingerprint FROM dedupe
+		WHERE app = ?1 AND namespace = ?2 AND key = ?3 AND expires > ?4`,
+		[]any{int64(app), key.Namespace, key.Value, now}, &id, &stored)
+	if err != nil || !found {
+		return push.Push{}, fingerprint, orNotFound(err, "no push has this key")
+	}
+	copy(fingerprint[:], stored)
+	p, err := s.find(ctx, app, id)
+	return p, fingerprint, err
+}
+
+// orNotFound returns err, or NotFound if it is nil.
+func orNotFound(err error, msg string) error {
+	if err != nil {
+		return err
+	}
+	return &push.Error{Kind: push.NotFound, Msg: msg}
+}
+
+// Find returns a push of app by id, with its request; that of a direct push has no devices in its audience: Targets
+// returns them. NotFound if there is none, or its day has gone.
+func (s *Store) Find(ctx context.Context, app push.AppID, id push.ID) (push.Push, error) {
+	p, err := s.find(ctx, app, id)
+	return p, push.Wrap("sqlstore.Find", err)
+}
+
+func (s *Store) find(ctx context.Context, app push.AppID, id push.ID) (push.Push, error) {
+	var p push.Push
+	found := false
+	scan := func(rows *sql.Rows) (err error) {
+		found = true
+		p, err = scanDirect(rows)
+		return err
+	}
+	err := s.days.stable(func() error {
+		// A push expires after it was made, and its id says when that was; almost always, since a clock may be set back.
+		first := idDay(id)
+		recent, older := s.days.from(directTable, first), s.days.until(directTable, first-1)
+		for _, all := range [][]push.Day{recent, older} {
+			if len(all) == 0 || found {
+				continue
+			}
+			query := "SELECT * FROM " + union(all, func(d push.Day) string {
+				return selectDirect(d) + " WHERE d.id = ?1 AND d.app = ?2"
+			}) + " u"
+			if err := s.read.each(ctx, query, scan, int64(id), int64(app)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || found {
+		return p, err
+	}
+	all, err := s.bulk(ctx, "id = ?1 AND app = ?2", int64(id), int64(app))
+	if err != nil || len(all) == 0 {
+		return p, orNotFound(err, "no such push")
+	}
+	return all[0].Push, nil
+}
+
+// idEpoch is where the time in ids begins, idShift where it stands: see internal/identity.
+const (
+	idEpoch = 1704067200000 // 2024-01-01 in milliseconds
+	idShift = 22
+)
+
+// idDay returns the day on which a push was made.
+func idDay(id push.ID) push.Day { return push.DayOf(time.UnixMilli(int64(id)>>idShift + idEpoch)) }
+
+// selectDirect returns the query for direct pushes of one day, as scanDirect takes them. The table's alias is d.
+func selectDirect(day push.Day) string {
+	return `SELECT d.id, d.app, d.created, d.expires, d.unknown, d.targets, d.payload, d.rest, COALESCE(w.mark, -1) AS mark
+		FROM ` + directTable.of(day) + ` d LEFT JOIN withdrawn w ON w.push = d.id`
+}
+
+func scanDirect(rows *sql.Rows) (push.Push, error) {
+	p := push.Push{Kind: push.Direct}
+	var created, expires int64
+	var targets, payload, rest sql.RawBytes
+	mark := int64(-1)
+	err := rows.Scan(&p.ID, &p.App, &created, &expires, &p.Unknown, &targets, &payload, &rest, &mark)
+	if err != nil {
+		return p, err
+	}
+	p.Created, p.Expires = timeOf(created), timeOf(expires)
+	n, _ := binary.Uvarint(targets)
+	p.Target = int(n)
+	if err := unpackRest(&p, payload, rest); err != nil {
+		return p, err
+	}
+	switch {
+	case mark == int64(push.MarkExpired):
+		p.State = push.Expired
+	case mark >= 0:
+		p.State = push.Cancelled
+	}
+	return p, nil
+}
+
+// Newest returns the greatest push id in the record, 0 if there is none.
+func (s *Store) Newest(ctx context.Context) (push.ID, error) {
+	newest := push.ID(0)
+	err := s.days.stable(func() error {
+		parts := "SELECT max(id) AS id FROM push"
+		for _, d := range s.days.from(directTable, 0) {
+			parts += " UNION ALL SELECT max(id) AS id FROM " + directTable.of(d)
+		}
+		_, err := s.read.one(ctx, "SELECT COALESCE(max(id), 0) FROM ("+parts+") u", nil, &newest)
+		return err
+	})
+	return newest, push.Wrap("sqlstore.Newest", err)
+}

@@ -1,0 +1,255 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// liveStates are the states that are not final, in SQL. The partial index push_live has the same words.
+const liveStates = "('scheduled', 'accepted', 'sending', 'done')"
+
+// insertBulk stores a push to a set, and its body.
+func (t *tx) insertBulk(a *acceptance) error {
+	p := &a.Push
+	_, err := t.exec(`INSERT INTO push (id, app, state, created, start, expires, unknown, size, reason, request)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(p.ID), int64(p.App), string(p.State), millis(p.Created), millis(p.Start), millis(p.Expires),
+		int64(p.Unknown), int64(p.Target), p.Reason, a.rest)
+	if err != nil {
+		return err
+	}
+	payload := a.Payload
+	if payload == nil {
+		payload = []byte{}
+	}
+	_, err = t.exec("INSERT INTO "+bodyTable.of(a.day)+" (push, payload) VALUES (?, ?)", int64(p.ID), payload)
+	return err
+}
+
+// A stored is a bulk push with the hash of its target.
+type stored struct {
+	push.Push
+	target []byte
+}
+
+// bulk returns the bulk pushes for which where holds.
+func (s *Store) bulk(ctx context.Context, where string, args ...any) ([]stored, error) {
+	var all []stored
+	err := s.read.each(ctx, `SELECT id, app, state, created, start, expires, unknown, size, reason, request, target
+		FROM push WHERE `+where, func(rows *sql.Rows) error {
+		p := stored{Push: push.Push{Kind: push.Bulk}}
+		var created, start, expires int64
+		var request sql.RawBytes
+		err := rows.Scan(&p.ID, &p.App, &p.State, &created, &start, &expires, &p.Unknown, &p.Target, &p.Reason, &request, &p.target)
+		if err != nil {
+			return err
+		}
+		p.Created, p.Start, p.Expires = timeOf(created), timeOf(start), timeOf(expires)
+		if err := json.Unmarshal(request, &p.Request); err != nil {
+			return fmt.Errorf("request of push %d: %w", p.ID, err)
+		}
+		all = append(all, p)
+		return nil
+	}, args...)
+	return all, err
+}
+
+// Begin stores the target and sets that are known at the start, and moves the push to Sending, in one commit. Conflict if
+// its state does not allow that, NotFound if there is no such push.
+func (s *Store) Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count int, marked map[push.Mark][]push.Chunk) error {
+	hash := hashOf(target)
+	size := 0
+	for _, c := range target {
+		size += len(c.Bits) + 64
+	}
+	var sets []push.FoldedChunk
+	for m, chunks := range marked {
+		for _, c := range chunks {
+			size += len(c.Bits) + 64
+			sets = append(sets, push.FoldedChunk{Push: id, Mark: m, Chunk: c})
+		}
+	}
+	err := s.commit.do(ctx, size, func(t *tx) error {
+		if err := t.allow(app, id, push.Sending); err != nil {
+			return err
+		}
+		if err := t.putTarget(hash, target); err != nil {
+			return err
+		}
+		if err := t.putSets(sets); err != nil {
+			return err
+		}
+		_, err := t.exec("UPDATE push SET state = ?, target = ?, size = ? WHERE id = ?",
+			string(push.Sending), hash, int64(count), int64(id))
+		return err
+	})
+	return push.Wrap("sqlstore.Begin", err)
+}
+
+// allow reports whether a bulk push may go to state to: NotFound if there is none, Conflict if it may not.
+func (t *tx) allow(app push.AppID, id push.ID, to push.State) error {
+	var state push.State
+	found, err := t.one("SELECT state FROM push WHERE id = ?1 AND app = ?2", []any{int64(id), int64(app)}, &state)
+	switch {
+	case err != nil || !found:
+		return orNotFound(err, "no such push")
+	case !state.May(to):
+		return &push.Error{Kind: push.Conflict, Field: "state", Msg: "the push is " + string(state)}
+	}
+	return nil
+}
+
+// hashOf names a target by its content.
+func hashOf(target []push.Chunk) []byte {
+	h := sha256.New()
+	var head [8]byte
+	for _, c := range target {
+		binary.BigEndian.PutUint16(head[:2], c.Key)
+		binary.BigEndian.PutUint32(head[2:6], uint32(len(c.Bits)))
+		h.Write(head[:6])
+		h.Write(c.Bits)
+	}
+	return h.Sum(nil)
+}
+
+// putTarget stores a target, unless it is there: pushes to the same devices share one.
+func (t *tx) putTarget(hash []byte, target []push.Chunk) error {
+	cols := []column{{name: "hash", blobs: [][]byte{}}, {name: "chunk", ints: []int64{}}, {name: "bits", blobs: [][]byte{}}}
+	for _, c := range target {
+		cols[0].blobs = append(cols[0].blobs, hash)
+		cols[1].ints = append(cols[1].ints, int64(c.Key))
+		cols[2].blobs = append(cols[2].blobs, c.Bits)
+	}
+	return t.insert("target", "ON CONFLICT (hash, chunk) DO NOTHING", cols...)
+}
+
+// putSets stores chunks of sets in the place of those that are there.
+func (t *tx) putSets(all []push.FoldedChunk) error {
+	type key struct {
+		push push.ID
+		mark push.Mark
+		key  uint16
+	}
+	at := map[key]int{} // the last of several counts: PostgreSQL takes a row only once in one statement
+	cols := []column{{name: "push", ints: []int64{}}, {name: "mark", ints: []int64{}}, {name: "chunk", ints: []int64{}}, {name: "bits", blobs: [][]byte{}}}
+	for _, f := range all {
+		k := key{f.Push, f.Mark, f.Chunk.Key}
+		if i, ok := at[k]; ok {
+			cols[3].blobs[i] = f.Chunk.Bits
+			continue
+		}
+		at[k] = len(cols[0].ints)
+		cols[0].ints = append(cols[0].ints, int64(f.Push))
+		cols[1].ints = append(cols[1].ints, int64(f.Mark))
+		cols[2].ints = append(cols[2].ints, int64(f.Chunk.Key))
+		cols[3].blobs = append(cols[3].blobs, f.Chunk.Bits)
+	}
+	return t.insert("sets", "ON CONFLICT (push, mark, chunk) DO UPDATE SET bits = excluded.bits", cols...)
+}
+
+// Move changes the state of a push that is in state from. Conflict if it is in another, NotFound if there is no such push.
+func (s *Store) Move(ctx context.Context, app push.AppID, id push.ID, from, to push.State, reason string) error {
+	err := s.commit.do(ctx, 0, func(t *tx) error {
+		n, err := t.exec("UPDATE push SET state = ?, reason = ? WHERE id = ? AND app = ? AND state = ?",
+			string(to), reason, int64(id), int64(app), string(from))
+		if err != nil || n > 0 {
+			return err
+		}
+		var state push.State
+		found, err := t.one("SELECT state FROM push WHERE id = ?1 AND app = ?2", []any{int64(id), int64(app)}, &state)
+		if err != nil || !found {
+			return orNotFound(err, "no such push")
+		}
+		return &push.Error{Kind: push.Conflict, Field: "state", Msg: "the push is " + string(state)}
+	})
+	return push.Wrap("sqlstore.Move", err)
+}
+
+// livePage is how many pushes one read of Live takes.
+const livePage = 64
+
+// Live yields every bulk push whose state is not final, in order of ids. Pushes with the same target share its chunks, which
+// nobody may change. An error of yield ends it and is returned.
+func (s *Store) Live(ctx context.Context, yield func(push.Live) error) error {
+	const op = "sqlstore.Live"
+	targets := map[string][]push.Chunk{}
+	for last := push.ID(0); ; {
+		page, err := s.bulk(ctx, "state IN "+liveStates+" AND id > ?1 ORDER BY id LIMIT ?2", int64(last), livePage)
+		if err != nil {
+			return push.Wrap(op, err)
+		}
+		for _, p := range page {
+			last = p.ID
+			l := push.Live{Push: p.Push}
+			if l.Payload, err = s.body(ctx, p.Push); err == nil {
+				l.Marked, err = s.sets(ctx, p.ID)
+			}
+			if err == nil && len(p.target) > 0 {
+				l.Target, err = s.target(ctx, p.target, targets)
+			}
+			if err == nil {
+				err = yield(l)
+			}
+			if err != nil {
+				return push.Wrap(op, err)
+			}
+		}
+		if len(page) < livePage {
+			return nil
+		}
+	}
+}
+
+// body returns the payload of a bulk push, nil if its day has gone.
+func (s *Store) body(ctx context.Context, p push.Push) ([]byte, error) {
+	var payload []byte
+	day := push.DayOf(p.Expires)
+	err := s.days.stable(func() error {
+		if !s.days.has(bodyTable, day) {
+			return nil
+		}
+		_, err := s.read.one(ctx, "SELECT payload FROM "+bodyTable.of(day)+" WHERE push = ?1", []any{int64(p.ID)}, &payload)
+		return err
+	})
+	return payload, err
+}
+
+// target returns the target with a hash; known are those that have been read.
+func (s *Store) target(ctx context.Context, hash []byte, known map[string][]push.Chunk) ([]push.Chunk, error) {
+	if chunks, ok := known[string(hash)]; ok {
+		return chunks, nil
+	}
+	chunks := []push.Chunk{} // not nil: a target may be empty, but it is one
+	err := s.read.each(ctx, "SELECT chunk, bits FROM target WHERE hash = ?1 ORDER BY chunk", func(rows *sql.Rows) error {
+		var c push.Chunk
+		err := rows.Scan(&c.Key, &c.Bits)
+		chunks = append(chunks, c)
+		return err
+	}, hash)
+	known[string(hash)] = chunks
+	return chunks, err
+}
+
+// Sets returns the folded sets of a bulk push, by mark.
+func (s *Store) Sets(ctx context.Context, id push.ID) (map[push.Mark][]push.Chunk, error) {
+	sets, err := s.sets(ctx, id)
+	return sets, push.Wrap("sqlstore.Sets", err)
+}
+
+func (s *Store) sets(ctx context.Context, id push.ID) (map[push.Mark][]push.Chunk, error) {
+	all := map[push.Mark][]push.Chunk{}
+	err := s.read.each(ctx, "SELECT mark, chunk, bits FROM sets WHERE push = ?1 ORDER BY mark, chunk", func(rows *sql.Rows) error {
+		var m push.Mark
+		var c push.Chunk
+		err := rows.Scan(&m, &c.Key, &c.Bits)
+		all[m] = append(all[m], c)
+		return err
+	}, int64(id))
+	return all, err
+}

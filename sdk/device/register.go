@@ -1,0 +1,129 @@
+package device
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Registration is what a device says of itself.
+type Registration struct {
+	AppKey     string                     `json:"app_key"`
+	AppSecret  string                     `json:"app_secret"`
+	Platform   string                     `json:"platform"`   // android, ios, harmony or web
+	InstallID  string                     `json:"install_id"` // at least 128 random bits, made once and kept
+	Attributes map[string]string          `json:"attributes,omitempty"`
+	Tokens     map[string]json.RawMessage `json:"tokens,omitempty"` // vendor tokens by channel: a text or an object
+}
+
+// An Identity is what a device gets for registering, and keeps. Its JSON form is the server's answer. Secret is shown
+// once; whoever has it is the device.
+type Identity struct {
+	DeviceID  string   `json:"device_id"`  // 32 hex digits
+	ChannelID string   `json:"channel_id"` // the same device in digits only
+	Secret    string   `json:"secret"`
+	MQTT      Endpoint `json:"mqtt"`
+}
+
+// An Endpoint is where to connect. A port of 0 and an empty URL are not offered.
+type Endpoint struct {
+	Host      string `json:"host"`
+	Port      int    `json:"port"`
+	TLSPort   int    `json:"tls_port"`
+	WebSocket string `json:"websocket"` // ws:// or wss://
+}
+
+// RegisterOptions are the optional parts of Register. The zero value, like nil, means the documented defaults.
+type RegisterOptions struct {
+	// HTTPClient performs the request; nil means one with a timeout of 30 s.
+	HTTPClient *http.Client
+	// Current is the identity that the installation has already. With it registering again keeps the secret; without it
+	// the secret is replaced.
+	Current *Identity
+}
+
+// An Error is a refusal of the server: an RFC 9457 problem.
+type Error struct {
+	Status     int           // HTTP status
+	Code       string        // stable: "invalid", "unauthenticated", "too_many", …
+	Field      string        // what is at fault, as a path; may be empty
+	Detail     string        // a sentence
+	RetryAfter time.Duration // 0 if the server did not say
+}
+
+// Error returns code, field and sentence.
+func (e *Error) Error() string {
+	s := "device: " + e.Code
+	if e.Field != "" {
+		s += ": " + e.Field
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+// maxAnswer is the most that is read of an answer.
+const maxAnswer = 1 << 20
+
+// Register registers a device at the server with base URL server. It does not retry. The error is an *Error if the
+// server refused.
+func Register(ctx context.Context, server string, r Registration, opts *RegisterOptions) (Identity, error) {
+	if opts == nil {
+		opts = new(RegisterOptions)
+	}
+	client := opts.HTTPClient
+	if client == nil {
+		client = &http.Client{Timeout: 30 * time.Second}
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return Identity{}, fmt.Errorf("device: register: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(server, "/")+"/device/v1/register", bytes.NewReader(body))
+	if err != nil {
+		return Identity{}, fmt.Errorf("device: register: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if opts.Current != nil {
+		req.Header.Set("Authorization", "Device "+opts.Current.DeviceID+":"+opts.Current.Secret)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return Identity{}, fmt.Errorf("device: register: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing is written
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return Identity{}, fmt.Errorf("device: register: %w", err)
+	}
+	if resp.StatusCode >= 300 {
+		return Identity{}, problem(resp, answer)
+	}
+	var id Identity
+	if err := json.Unmarshal(answer, &id); err != nil || id.DeviceID == "" {
+		return Identity{}, fmt.Errorf("device: register: the answer is not an identity (HTTP %d)", resp.StatusCode)
+	}
+	return id, nil
+}
+
+// problem returns the error that an answer stands for, whoever gave it: a proxy's page has no code.
+func problem(resp *http.Response, answer []byte) *Error {
+	var p struct {
+		Code, Field, Detail string
+	}
+	if json.Unmarshal(answer, &p) != nil || p.Code == "" {
+		p.Code, p.Detail = "http_"+strconv.Itoa(resp.StatusCode), http.StatusText(resp.StatusCode)
+	}
+	e := &Error{Status: resp.StatusCode, Code: p.Code, Field: p.Field, Detail: p.Detail}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	return e
+}
