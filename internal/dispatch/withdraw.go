@@ -54,11 +54,15 @@ func (d *Dispatcher) cancelBulk(ctx context.Context, p push.Push) error {
 	return d.end(ctx, l, push.Cancelled, "")
 }
 
+// ends are the reasons under which what is pending counts when a push ends.
+var ends = map[push.State]push.Mark{push.Cancelled: push.MarkCancelled, push.Expired: push.MarkExpired}
+
 // end moves a live push to a final state: the barrier, then the commit, then nobody is owed it.
 func (d *Dispatcher) end(ctx context.Context, l *live, to push.State, reason string) error {
 	p := l.push
 	defer d.turn(p.ID)()
 	d.Gateway.Withdraw(p.App, p.ID)
+	pending := l.pending()
 	for {
 		now, err := d.Record.Find(ctx, p.App, p.ID)
 		if err == nil && !now.State.May(to) {
@@ -70,6 +74,7 @@ func (d *Dispatcher) end(ctx context.Context, l *live, to push.State, reason str
 		switch {
 		case err == nil:
 			d.live.remove(p.App, p.ID)
+			d.opts.Observe.Settled(push.Bulk, ends[to], pending)
 			return nil
 		case is(err, push.Conflict) && now.State.May(to): // another node moved it between the two
 			continue
@@ -86,12 +91,9 @@ func (d *Dispatcher) end(ctx context.Context, l *live, to push.State, reason str
 func (d *Dispatcher) sweep(ctx context.Context) {
 	now := d.opts.Now()
 	for _, l := range d.live.filter(func(l *live) bool { return !l.push.Expires.After(now) }) {
-		pending := l.pending()
 		if err := d.end(ctx, l, push.Expired, ""); err != nil && ctx.Err() == nil {
 			d.opts.Log.Warn("expiry failed, will be tried again", "push", l.push.ID, "err", err)
-			continue
 		}
-		d.opts.Observe.Settled(push.Bulk, push.MarkExpired, pending)
 	}
 	for ctx.Err() == nil {
 		n, err := d.Inbox.Sweep(ctx, now, sweepSlice)

@@ -149,7 +149,7 @@ func serve(tb testing.TB, g *gateway.Gateway) []way {
 	plain, secure := listen(), listen()
 	cert := certificate(tb)
 	done := make(chan error, 2)
-	go func() { done <- g.Serve(ctx, plain) }()
+	go func() { done <- g.Serve(ctx, smallListener{plain}) }()
 	go func() {
 		done <- g.Serve(ctx, tls.NewListener(secure, &tls.Config{Certificates: []tls.Certificate{cert}}))
 	}()
@@ -169,6 +169,9 @@ func serve(tb testing.TB, g *gateway.Gateway) []way {
 		if err != nil {
 			tb.Fatal(err)
 		}
+		if err := nc.(*net.TCPConn).SetReadBuffer(smallBuffer); err != nil {
+			tb.Fatal(err)
+		}
 		return nc
 	}
 	return []way{
@@ -186,6 +189,20 @@ func serve(tb testing.TB, g *gateway.Gateway) []way {
 			return &wsConn{Conn: nc}
 		}},
 	}
+}
+
+// smallBuffer is what the kernel holds for tests in which a client does not read.
+const smallBuffer = 32 << 10
+
+// A smallListener gives its connections small buffers, which do not grow.
+type smallListener struct{ net.Listener }
+
+func (l smallListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err == nil {
+		err = nc.(*net.TCPConn).SetWriteBuffer(smallBuffer)
+	}
+	return nc, err
 }
 
 // A wsConn is the client's side of a WebSocket. It writes in two frames what it can, for the server has to take that.

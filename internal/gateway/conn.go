@@ -96,7 +96,7 @@ func (c *conn) handle(frame []byte, fx *effects, slots chan struct{}) bool {
 	c.s.receive(c.g.opt.Now(), frame, fx)
 	login, rep := fx.login, fx.report
 	if fx.stop {
-		c.countStop(before, fx)
+		c.countStop(before, mqtt.Type(frame[0]>>4))
 	}
 	c.perform(fx)
 	c.unlock()
@@ -112,17 +112,13 @@ func (c *conn) handle(frame []byte, fx *effects, slots chan struct{}) bool {
 	return c.s.phase != closed
 }
 
-// countStop counts a connection that ended by its client's doing.
-func (c *conn) countStop(before phase, fx *effects) {
-	if before == greeting {
+// countStop counts a connection that ended by what its client sent.
+func (c *conn) countStop(before phase, sent mqtt.Type) {
+	switch {
+	case before == greeting:
 		c.g.stats.refused.Add(1)
-		return
-	}
-	for _, p := range fx.packets {
-		if _, ok := p.(*mqtt.Disconnect); ok || c.s.version == mqtt.V311 {
-			c.g.stats.violations.Add(1)
-			return
-		}
+	case sent != mqtt.TypeDisconnect:
+		c.g.stats.violations.Add(1)
 	}
 }
 

@@ -139,3 +139,10 @@ var ParseEvent = parseEvent
 
 // BroadcastID returns the packet identifier of a broadcast.
 var BroadcastID = broadcastID
+
+// HoldBack notes that d was held back from n devices.
+func (g *Gateway) HoldBack(d *push.Delivery, n int) {
+	for o := range n {
+		g.gate.holds(d.App, d.ID, push.Ordinal(o))
+	}
+}

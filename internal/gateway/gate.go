@@ -38,8 +38,12 @@ type heldBack struct {
 
 	mu   sync.Mutex // guards what follows
 	over bool       // readmitted
+	many bool       // more than maxHeldBack: from is not kept
 	from map[push.Ordinal]struct{}
 }
+
+// maxHeldBack is of how many devices it is remembered that they did not get a withdrawn push.
+const maxHeldBack = 4096
 
 // firstPurge is how many withdrawals are noted before the old are looked for.
 const firstPurge = 1024
@@ -75,8 +79,8 @@ func (g *gate) forget(now time.Time) {
 	})
 }
 
-// readmit lets a push through again and returns from whom it was held back.
-func (g *gate) readmit(app push.AppID, id push.ID) []push.Ordinal {
+// readmit lets a push through again and returns from whom it was held back. With all true there were too many to know.
+func (g *gate) readmit(app push.AppID, id push.ID) (from []push.Ordinal, all bool) {
 	g.mu.Lock()
 	v, ok := g.ids.LoadAndDelete(withdrawn{app, id})
 	if ok {
@@ -84,17 +88,16 @@ func (g *gate) readmit(app push.AppID, id push.ID) []push.Ordinal {
 	}
 	g.mu.Unlock()
 	if !ok {
-		return nil
+		return nil, false
 	}
 	h := v.(*heldBack)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := make([]push.Ordinal, 0, len(h.from))
 	for o := range h.from {
-		all = append(all, o)
+		from = append(from, o)
 	}
 	h.over, h.from = true, nil
-	return all
+	return from, h.many
 }
 
 // holds reports whether the push is withdrawn, and if so notes that o did not get it. A caller that goes on to write must
@@ -113,9 +116,14 @@ func (g *gate) holds(app push.AppID, id push.ID, o push.Ordinal) bool {
 	if h.over {
 		return false
 	}
-	if h.from == nil {
-		h.from = map[push.Ordinal]struct{}{}
+	switch {
+	case h.many:
+	case len(h.from) == maxHeldBack:
+		h.many, h.from = true, nil
+	case h.from == nil:
+		h.from = map[push.Ordinal]struct{}{o: {}}
+	default:
+		h.from[o] = struct{}{}
 	}
-	h.from[o] = struct{}{}
 	return true
 }

@@ -8,7 +8,8 @@
 // poster's own goroutine that writes as long as the socket takes it, and one that writes while it does not.
 //
 // Order of locks: a shard's presence, a shard's map, a connection, a gate. House.Receipt is called under none of them,
-// because it may wait for a commit, whose caller waits for a connection in Settled.
+// because it may wait for a commit, whose caller waits for a connection in Settled. House.Presence is called under the
+// first, so that its calls come in order: it may call Post, Online and Wake, but not Disconnect.
 package gateway
 
 import (
@@ -169,8 +170,17 @@ func (g *Gateway) Withdraw(app push.AppID, id push.ID) { g.gate.withdraw(app, id
 
 // Readmit undoes Withdraw. Devices from which the push was held back meanwhile ask the record again.
 func (g *Gateway) Readmit(app push.AppID, id push.ID) {
-	for _, o := range g.gate.readmit(app, id) {
+	from, all := g.gate.readmit(app, id)
+	for _, o := range from {
 		if c := g.conns.find(app, o); c != nil {
+			c.wake()
+		}
+	}
+	if !all {
+		return
+	}
+	for i := range g.conns.shards {
+		for _, c := range g.conns.shards[i].of(app, nil) {
 			c.wake()
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -271,5 +273,71 @@ func TestStream(t *testing.T) {
 	cancel()
 	if err := <-ended; err != context.Canceled {
 		t.Errorf("Stream: got %v, want context canceled", err)
+	}
+}
+
+func TestDrainEndsConnectionsThatNeverSpoke(t *testing.T) {
+	h, g := newHouse(t, &gateway.Options{Linger: 10 * time.Millisecond})
+	ref := h.device("dev", 7)
+	ways := serve(t, g)
+	for _, w := range ways[:2] { // of TLS not even the handshake
+		nc := w.dial()
+		defer nc.Close()
+	}
+	for g.Stats().Connections < 2 {
+		runtime.Gosched()
+	}
+	release, ended := make(chan struct{}), make(chan error, 1)
+	h.owe(message(1, "m"), 7)
+	began := make(chan struct{})
+	go func() {
+		ended <- g.Stream(context.Background(), ref, func([]byte) error {
+			close(began)
+			<-release
+			return nil
+		})
+	}()
+	<-began
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	time.AfterFunc(100*time.Millisecond, func() { close(release) })
+	if err := g.Drain(ctx); err != context.DeadlineExceeded {
+		t.Errorf("Drain: got %v, want that its time was up: a stream was being written", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Stream: got %v, want nil", err)
+	}
+	if err := g.Stream(t.Context(), ref, nil); err != gateway.ErrClosed {
+		t.Errorf("Stream after Drain: got %v, want ErrClosed", err)
+	}
+}
+
+func TestWakeHasTheRecordAsked(t *testing.T) {
+	h, g := newHouse(t, nil)
+	ref := h.device("dev", 7)
+	c := newClient(t, serve(t, g)[0].dial(), mqtt.V5).connect("dev", nil)
+	g.Wake(ref) // not subscribed: nothing is asked
+	c.subscribe(1)
+	h.until("caught up", func() bool { return h.pages == 1 })
+	h.owe(message(1, "m"), 7) // nobody posts it
+	g.Wake(ref)
+	c.takes("m")
+	g.Wake(push.Ref{App: 1, Ordinal: 99}) // not here
+}
+
+func TestStreamEndsWithItsWritersError(t *testing.T) {
+	h, g := newHouse(t, nil)
+	ref := h.device("dev", 7)
+	h.owe(message(1, "m"), 7)
+	if err := g.Stream(t.Context(), ref, func([]byte) error { return io.ErrClosedPipe }); err != io.ErrClosedPipe {
+		t.Errorf("Stream: got %v, want the writer's error", err)
+	}
+	if got := h.gw.Online(1).Len(); got != 0 {
+		t.Errorf("online: got %d, want 0", got)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.pending[7]) != 1 || h.has(1, 7, push.MarkSent) {
+		t.Errorf("pending %d, marks %b; want it pending and not sent", len(h.pending[7]), h.marks[1][7])
 	}
 }

@@ -94,7 +94,10 @@ func (c *conn) readReady(slots chan struct{}) {
 // packets handles the whole packets in carry and data, and returns what follows them.
 func (c *conn) packets(carry, data []byte, slots chan struct{}) ([]byte, error) {
 	fx := fxPool.Get().(*effects)
-	defer fxPool.Put(fx)
+	defer func() {
+		fx.reset() // a login has a secret
+		fxPool.Put(fx)
+	}()
 	if carry != nil {
 		carry = append(carry, data...)
 		data = carry
@@ -160,7 +163,8 @@ func (c *conn) readBlocking(src io.Reader, slots chan struct{}) {
 func (c *conn) linger(nc net.Conn) {
 	buf := readBuffers.Get().(*[readBuffer]byte)
 	defer readBuffers.Put(buf)
-	nc.SetReadDeadline(time.Now().Add(2 * c.g.opt.Linger)) // the writer gives up before
+	until := time.Now().Add(2 * c.g.opt.Linger) // the writer should have given up before
+	nc.SetReadDeadline(until)
 	half := false
 	for left := 1 << 20; left > 0; {
 		c.mu.Lock()
@@ -179,7 +183,7 @@ func (c *conn) linger(nc net.Conn) {
 		}
 		n, err := nc.Read(buf[:])
 		left -= n
-		if err != nil && (half || !isTimeout(err)) {
+		if err != nil && (half || !isTimeout(err) || !time.Now().Before(until)) {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -58,24 +59,20 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no more devices are taken", http.StatusServiceUnavailable)
 		return
 	}
-	offered := false
-	u := ws.HTTPUpgrader{
-		Timeout: g.opt.ConnectTimeout,
-		Protocol: func(name string) bool {
-			offered = offered || name == subprotocol
-			return name == subprotocol
-		},
-	}
 	if !slices.ContainsFunc(r.Header.Values("Sec-Websocket-Protocol"), hasSubprotocol) {
 		http.Error(w, "the sub-protocol is mqtt", http.StatusBadRequest)
 		return
+	}
+	u := ws.HTTPUpgrader{
+		Timeout:  g.opt.ConnectTimeout,
+		Protocol: func(name string) bool { return name == subprotocol },
 	}
 	nc, rw, _, err := u.Upgrade(r, w)
 	if err != nil {
 		return // the upgrader has answered
 	}
 	defer nc.Close()
-	if nc.SetDeadline(time.Time{}) != nil || !offered {
+	if nc.SetDeadline(time.Time{}) != nil { // the HTTP server may have set one
 		return
 	}
 	// The HTTP server's buffers are large. What they hold already is taken out, and they go.
@@ -91,22 +88,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // hasSubprotocol reports whether a comma-separated list names the sub-protocol.
 func hasSubprotocol(list string) bool {
-	for len(list) > 0 {
-		i := 0
-		for i < len(list) && list[i] != ',' {
-			i++
-		}
-		name := list[:i]
-		for len(name) > 0 && (name[0] == ' ' || name[0] == '\t') {
-			name = name[1:]
-		}
-		for len(name) > 0 && (name[len(name)-1] == ' ' || name[len(name)-1] == '\t') {
-			name = name[:len(name)-1]
-		}
-		if name == subprotocol {
+	for name := range strings.SplitSeq(list, ",") {
+		if strings.TrimSpace(name) == subprotocol {
 			return true
 		}
-		list = list[min(i+1, len(list)):]
 	}
 	return false
 }

@@ -23,7 +23,7 @@ func TestWebSocketNeedsTheSubprotocol(t *testing.T) {
 		upgrade         bool
 		want            int
 	}{
-		{"no upgrade", "mqtt", false, http.StatusUpgradeRequired},
+		{"no upgrade", "mqtt", false, http.StatusBadRequest},
 		{"no sub-protocol", "", true, http.StatusBadRequest},
 		{"another sub-protocol", "mqttv3.1, chat", true, http.StatusBadRequest},
 	} {

@@ -49,7 +49,7 @@ var Rooms = []Room{
 
 	// The ways out.
 	{"internal/mqtt", nil},
-	{"internal/gateway", []string{"internal/push", "internal/mqtt"}},
+	{"internal/gateway", []string{"internal/push", "internal/ordset", "internal/mqtt"}},
 	{"internal/channel", []string{"internal/push"}},
 	{"internal/channel/channeltest", []string{"internal/push", "internal/channel"}},
 	{"internal/channel/sms", []string{"internal/push", "internal/channel", "sdk/alirpc"}},
