@@ -57,17 +57,15 @@ func (d *Dispatcher) first(ctx context.Context, r push.Request) (push.Push, bool
 }
 
 func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App) (push.Push, error) {
-	r := p.Request
-	named, unknown := d.Audience.Resolve(p.App, r.Audience.Devices, r.Audience.Platforms)
-	if len(named) == 0 && !r.AllowUnknown {
-		return push.Push{}, &push.Error{Kind: push.NotFound, Field: "audience.devices", Msg: "none of these is a device of this app"}
+	named, unknown, err := d.resolve(p.Request)
+	if err != nil {
+		return push.Push{}, err
 	}
 	p.Unknown = unknown
 	a := push.Acceptance{Push: p, Limit: app.Settings.Int(push.SettingInboxLimit)}
 	a.Targets, a.Marks = d.sort(p, named)
 	a.Push.Target = len(a.Targets) + len(a.Marks)
 
-	var err error
 	if a.Payload, err = p.Payload(); err != nil {
 		return push.Push{}, err
 	}
@@ -75,7 +73,7 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 	if err != nil || repeated {
 		return stored, err
 	}
-	d.opts.Observe.Accepted(push.Direct, r.Origin)
+	d.opts.Observe.Accepted(push.Direct, p.Request.Origin)
 	delivery := &push.Delivery{ID: p.ID, App: p.App, Kind: push.Direct, Expires: p.Expires, Payload: a.Payload}
 	for _, o := range a.Targets {
 		d.waiting.add(p.App, o)
@@ -84,6 +82,16 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 		d.Gateway.Post(o, delivery)
 	}
 	return a.Push, nil
+}
+
+// resolve returns the devices that r names, and how many of its names stand for none. NotFound if all do, unless r allows
+// that.
+func (d *Dispatcher) resolve(r push.Request) ([]push.Named, int, error) {
+	named, unknown := d.Audience.Resolve(r.App, r.Audience.Devices, r.Audience.Platforms)
+	if len(named) == 0 && !r.AllowUnknown {
+		return nil, 0, &push.Error{Kind: push.NotFound, Field: "audience.devices", Msg: "none of these is a device of this app"}
+	}
+	return named, unknown, nil
 }
 
 // sort divides the named devices of a direct push into those that get it and those that are dropped at once.
@@ -108,9 +116,14 @@ func (d *Dispatcher) sort(p push.Push, named []push.Named) (targets []push.Ordin
 	return targets, drops
 }
 
-func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (push.Push, error) {
+func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (_ push.Push, err error) {
 	if p.Request.Policy.StartAt != nil {
 		p.State = push.Scheduled
+	}
+	if p.Request.Audience.Direct() {
+		if _, p.Unknown, err = d.resolve(p.Request); err != nil {
+			return push.Push{}, err
+		}
 	}
 	payload, err := p.Payload()
 	if err != nil {

@@ -51,7 +51,7 @@ func (d *Dispatcher) begin(ctx context.Context, l *live) error {
 		return nil
 	}
 	p := l.push
-	target, _ := d.target(p.Request)
+	target, unknown := d.target(p.Request)
 	marked, settled, err := d.dropAtStart(p, target)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (d *Dispatcher) begin(ctx context.Context, l *live) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Bulk.Begin(ctx, p.App, p.ID, chunks, target.Len(), marked); err != nil {
+	if err := d.Bulk.Begin(ctx, p.App, p.ID, chunks, target.Len(), unknown, marked); err != nil {
 		return err
 	}
 	d.live.owing(p.App, target)

@@ -17,10 +17,12 @@ func (d *Dispatcher) Count(_ context.Context, r push.Request) (push.Count, error
 	if err := validate(r, app, d.opts.Now()); err != nil {
 		return push.Count{}, push.Wrap(op, err)
 	}
-	target, unknown := d.target(r)
-	if r.Audience.Direct() && unknown == len(r.Audience.Devices) && !r.AllowUnknown {
-		return push.Count{}, &push.Error{Op: op, Kind: push.NotFound, Field: "audience.devices", Msg: "none of these is a device of this app"}
+	if r.Audience.Direct() {
+		if _, _, err := d.resolve(r); err != nil {
+			return push.Count{}, push.Wrap(op, err)
+		}
 	}
+	target, unknown := d.target(r)
 	c := push.Count{
 		Target:      target.Len() + unknown,
 		Online:      target.And(d.Gateway.Online(r.App)),

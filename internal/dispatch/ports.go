@@ -53,9 +53,9 @@ type Receipts interface {
 
 // Bulk is the record of pushes to sets.
 type Bulk interface {
-	// Begin stores the target and sets that are known at the start, and moves the push to Sending, in one commit. Conflict
-	// if its state does not allow that.
-	Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count int, marked map[push.Mark][]push.Chunk) error
+	// Begin stores the target, of count devices, how many names were unknown, and the sets that are known at the start, and
+	// moves the push to Sending, in one commit. Conflict if its state does not allow that.
+	Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count, unknown int, marked map[push.Mark][]push.Chunk) error
 	// Move changes the state of a push that is in state from. Conflict if it is in another.
 	Move(ctx context.Context, app push.AppID, id push.ID, from, to push.State, reason string) error
 	// Live yields every bulk push whose state is not final, in order of ids.
