@@ -158,7 +158,7 @@ func TestMosquittoIsRefused(t *testing.T) {
 		args []string
 		says string
 	}{
-		{"a wrong secret", "mosquitto_sub", []string{"-u", p.ID, "-P", "wrong", "-t", "inbox"}, "not authori"},
+		{"a wrong secret", "mosquitto_sub", []string{"-u", p.ID, "-P", "wrong", "-t", "inbox"}, "bad user name or password"},
 		{"no credentials", "mosquitto_sub", []string{"-t", "inbox"}, "refused"},
 		{"another topic", "mosquitto_sub", []string{"-V", "mqttv5", "-u", p.ID, "-P", p.Secret, "-t", "other", "-E"}, "denied"},
 		{"publishing to the inbox", "mosquitto_pub", []string{"-V", "mqttv5", "-u", p.ID, "-P", p.Secret, "-t", "inbox", "-m", "x", "-q", "1"}, ""},

@@ -3,7 +3,7 @@ package server
 // observe registers the numbers that are asked for when they are scraped.
 func (s *Server) observe() {
 	m := s.metrics
-	m.gauge("carillon_connections", "Devices connected now.", func() float64 { return float64(s.gateway.Stats().Connected) })
+	m.gauge("carillon_connections", "Devices connected now.", func() float64 { return float64(s.gateway.Stats().Online) })
 	m.gauge("carillon_write_queue_depth", "Writes that wait for a group commit.", func() float64 { return float64(s.store.Depth()) })
 	m.gauge("carillon_inbox_rows", "Direct messages that wait for their device.", func() float64 { return float64(s.store.InboxRows()) })
 }
