@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"time"
 
 	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
@@ -24,12 +25,12 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 			return first, push.Wrap(op, err)
 		}
 	}
-	now := d.opts.Now()
+	now := d.opts.Now().Truncate(time.Millisecond) // as the record keeps it
 	if err := validate(r, app, now); err != nil {
 		return push.Push{}, push.Wrap(op, err)
 	}
 	p := push.Push{
-		ID: d.NextID(), App: r.App, Kind: push.Bulk, State: push.Accepted, Request: r,
+		ID: d.NextID(), App: r.App, Kind: push.Bulk, State: firstState(r), Request: r,
 		Created: now, Start: r.Policy.Start(now), Expires: r.Policy.Expiry(now),
 	}
 	if r.Audience.Direct() && r.Policy.StartAt == nil {
@@ -39,6 +40,14 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 		p, err = d.acceptBulk(ctx, p)
 	}
 	return p, push.Wrap(op, err)
+}
+
+// firstState returns the state in which r is accepted.
+func firstState(r push.Request) push.State {
+	if r.Policy.StartAt != nil {
+		return push.Scheduled
+	}
+	return push.Accepted
 }
 
 // first returns the push that was accepted under r's key, if there is one. It is looked for before r is validated,
@@ -53,6 +62,7 @@ func (d *Dispatcher) first(ctx context.Context, r push.Request) (push.Push, bool
 	case r.Key.Strict && fingerprint != r.Fingerprint():
 		return push.Push{}, false, &push.Error{Kind: push.Conflict, Field: "key", Msg: "this key was used for another request"}
 	}
+	p.State = firstState(r) // what the first answer said
 	return p, true, nil
 }
 
@@ -63,6 +73,7 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 	}
 	p.Unknown = unknown
 	a := push.Acceptance{Push: p, Limit: app.Settings.Int(push.SettingInboxLimit)}
+	a.Push.State = push.Done // its first pass is the post that follows the commit
 	a.Targets, a.Marks = d.sort(p, named)
 	a.Push.Target = len(a.Targets) + len(a.Marks)
 
@@ -71,6 +82,7 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 	}
 	stored, repeated, err := d.Record.Accept(ctx, &a)
 	if err != nil || repeated {
+		stored.State = p.State
 		return stored, err
 	}
 	d.opts.Observe.Accepted(push.Direct, p.Request.Origin)
@@ -81,7 +93,7 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 	for _, o := range a.Targets {
 		d.Gateway.Post(o, delivery)
 	}
-	return a.Push, nil
+	return p, nil
 }
 
 // resolve returns the devices that r names, and how many of its names stand for none. NotFound if all do, unless r allows
@@ -117,9 +129,6 @@ func (d *Dispatcher) sort(p push.Push, named []push.Named) (targets []push.Ordin
 }
 
 func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (_ push.Push, err error) {
-	if p.Request.Policy.StartAt != nil {
-		p.State = push.Scheduled
-	}
 	if p.Request.Audience.Direct() {
 		if _, p.Unknown, err = d.resolve(p.Request); err != nil {
 			return push.Push{}, err
@@ -131,6 +140,7 @@ func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (_ push.Push, 
 	}
 	stored, repeated, err := d.Record.Accept(ctx, &push.Acceptance{Push: p, Payload: payload})
 	if err != nil || repeated {
+		stored.State = p.State
 		return stored, err
 	}
 	d.opts.Observe.Accepted(push.Bulk, p.Request.Origin)
