@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -81,6 +82,9 @@ func text(v reflect.Value) string {
 
 // scalar writes s as a text in YAML, in quotes where it needs them.
 func scalar(s string) string {
+	if _, err := strconv.Atoi(s); err == nil {
+		return s // a number is as good as its text, and easier to read
+	}
 	b, err := yaml.Marshal(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") { // quoted on one line
 		return fmt.Sprintf("%q", s)

@@ -187,8 +187,9 @@ func (s *Store) PutCredentials(ctx context.Context, creds []push.Credential) err
 	return push.Wrap("sqlstore.PutCredentials", err)
 }
 
-// DeleteApp removes an app, its credentials, devices and pushes. NotFound. When it returns the app is gone; what it owned
-// goes in slices, by the sweep.
+// DeleteApp removes an app, its credentials, devices and pushes. NotFound. The app and its credentials go in one commit, what
+// it owned in slices that let others through; if DeleteApp does not come to the end of that, because ctx ends or the process
+// does, the sweep goes on.
 func (s *Store) DeleteApp(ctx context.Context, id push.AppID) error {
 	err := s.commit.do(ctx, 0, func(t *tx) error {
 		n, err := t.exec("UPDATE app SET doomed = 1 WHERE id = ? AND doomed = 0", int64(id))
@@ -202,5 +203,10 @@ func (s *Store) DeleteApp(ctx context.Context, id push.AppID) error {
 		_, err = t.exec("UPDATE push SET state = 'cancelled', reason = 'the app was deleted' WHERE app = ? AND state IN "+liveStates, int64(id))
 		return err
 	})
+	if err == nil {
+		if err := s.purge(ctx, id); err != nil {
+			s.opts.Log.Warn("a deleted app's rows remain, the sweep will remove them", "app", id, "err", err)
+		}
+	}
 	return push.Wrap("sqlstore.DeleteApp", err)
 }

@@ -23,6 +23,8 @@ type write struct {
 	// do makes other changes. If it returns a *push.Error it must have changed nothing; that is the caller's answer, and
 	// the others in the commit are none the worse. Any other error undoes the commit, and each write is tried alone.
 	do func(*tx) error
+	// outcomes are the days of which do needs the table of outcomes, if there is one of pushes.
+	outcomes []push.Day
 
 	size   int64 // bytes that it holds of the queue
 	rows   int
@@ -100,6 +102,10 @@ func (c *committer) do(ctx context.Context, size int, f func(*tx) error) error {
 func (c *committer) commit(batch []*write) {
 	start := time.Now()
 	err := c.attempt(batch)
+	if t := c.dialect.traits(); err != nil && t.broken(err) && !errors.As(err, new(*unknownError)) {
+		// The connection went before COMMIT was asked for, so nothing has changed: another may do.
+		err = c.attempt(batch)
+	}
 	if err == nil || len(batch) == 1 || c.hopeless(err) {
 		c.finish(batch, err)
 		c.observe(batch, start)
@@ -147,8 +153,8 @@ func (c *committer) attempt(batch []*write) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 			c.log.Error("panic in a write", "panic", p, "stack", string(debug.Stack()))
 		}
-		if err != nil && begun {
-			c.undo(err)
+		if err != nil && c.conn != nil {
+			c.undo(err, begun)
 		}
 	}()
 	if err := c.store.days.prepare(t, batch); err != nil {
@@ -172,10 +178,14 @@ func (c *committer) attempt(batch []*write) (err error) {
 	return nil
 }
 
-// undo ends a transaction that failed.
-func (c *committer) undo(cause error) {
-	_, err := c.conn.ExecContext(context.Background(), "ROLLBACK")
-	if err == nil && !c.dialect.traits().broken(cause) {
+// undo ends a transaction that failed, or lets go of a connection that is of no more use.
+func (c *committer) undo(cause error, begun bool) {
+	broken := c.dialect.traits().broken(cause)
+	if begun && !broken {
+		_, err := c.conn.ExecContext(context.Background(), "ROLLBACK")
+		broken = err != nil
+	}
+	if !broken {
 		return
 	}
 	if err := c.drop(); err != nil {
@@ -222,19 +232,19 @@ func (c *committer) finish(batch []*write, err error) {
 
 // failure returns err as callers see it.
 func (c *committer) failure(err error) error {
-	if e := (*push.Error)(nil); errors.As(err, &e) {
-		return e
-	}
 	t := c.dialect.traits()
-	switch {
+	switch e := (*push.Error)(nil); {
 	case t.full(err):
 		return &push.Error{Kind: push.Unavailable, Msg: "the disk is full", Err: err}
 	case c.hopeless(err):
 		return &push.Error{Kind: push.Unavailable, Msg: "the outcome of the commit is unknown", Err: err}
+	case errors.As(err, &e):
+		return e
 	case t.conflict(err):
 		return &push.Error{Kind: push.Conflict, Msg: "it exists already", Err: err}
+	default:
+		return &push.Error{Kind: push.Internal, Err: err}
 	}
-	return &push.Error{Kind: push.Internal, Err: err}
 }
 
 func (c *committer) observe(batch []*write, start time.Time) {

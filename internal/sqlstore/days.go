@@ -156,6 +156,14 @@ func (d *days) changes() int {
 // prepare makes the tables that batch needs and that are not there, each in a transaction of its own.
 func (d *days) prepare(t *tx, batch []*write) error {
 	for _, w := range batch {
+		for _, day := range w.outcomes {
+			if !d.has(directTable, day) {
+				continue
+			}
+			if err := d.ensure(t, outcomeTable, day); err != nil {
+				return err
+			}
+		}
 		if w.accept == nil {
 			continue
 		}

@@ -22,15 +22,15 @@ type dialect interface {
 
 // traits are the words of one database.
 type traits struct {
-	word     *strings.Replacer             // types in the statements that make day tables
-	tables   string                        // the query that lists the names of all tables
-	slices   bool                          // whether a table must be emptied before it is dropped
-	remote   bool                          // whether commits wait for another process
+	word   *strings.Replacer // types in the statements that make day tables
+	tables string            // the query that lists the names of all tables
+	slices bool              // whether a table must be emptied before it is dropped
+	remote bool              // whether commits wait for another process
 	// keys returns a relation with the columns n (position, from 0) and names, out of one parameter that keyArg makes.
 	keys     func(param string, names ...string) string
-	broken   func(error) bool              // whether an error says that the connection is of no more use
-	full     func(error) bool              // whether an error says that the disk is full
-	conflict func(error) bool              // whether an error says that a key exists
+	broken   func(error) bool // whether an error says that the connection is of no more use
+	full     func(error) bool // whether an error says that the disk is full
+	conflict func(error) bool // whether an error says that a key exists
 }
 
 // A column is one column of rows to insert or remove, by position. One of the slices is set.

@@ -38,22 +38,23 @@ func (s *Store) List(ctx context.Context, app push.AppID, before push.ID, limit 
 type source struct {
 	day   push.Day // 0 is the table of bulk pushes
 	query string
+	args  []any // before those of the page
 	ids   []push.ID
 	apps  []push.AppID
 	end   bool // the table has no more
 }
 
 func (s *Store) list(ctx context.Context, app push.AppID, before push.ID, limit int) ([]push.Push, push.ID, error) {
-	sources := []*source{{query: "SELECT id, app FROM push WHERE app = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"}}
+	const page = " AND id < ? ORDER BY id DESC LIMIT ?"
+	sources := []*source{{query: "SELECT id, app FROM push WHERE app = ?" + page, args: []any{int64(app)}}}
 	for _, d := range s.days.from(directTable, 0) {
 		// The app is not asked for here: it is in no key, so a small app among large ones would mean reading a day whole.
-		query := "SELECT id, app FROM " + directTable.of(d) + " WHERE ?1 > 0 AND id < ?2 ORDER BY id DESC LIMIT ?3"
-		sources = append(sources, &source{day: d, query: query})
+		sources = append(sources, &source{day: d, query: "SELECT id, app FROM " + directTable.of(d) + " WHERE id > 0" + page})
 	}
 	found := map[push.Day][]push.ID{}
 	last, n := before, 0
 	for scanned := 0; n < limit && scanned < maxScanned; scanned++ {
-		newest, err := s.newest(ctx, sources, app, last)
+		newest, err := s.newest(ctx, sources, last)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -68,18 +69,18 @@ func (s *Store) list(ctx context.Context, app push.AppID, before push.ID, limit 
 		}
 		newest.ids, newest.apps = newest.ids[1:], newest.apps[1:]
 	}
-	page, err := s.load(ctx, found)
+	pushes, err := s.load(ctx, found)
 	if err == nil && last != 0 {
 		// A last full page should not promise another.
-		if more, err := s.newest(ctx, sources, app, last); err == nil && more == nil {
+		if more, err := s.newest(ctx, sources, last); err == nil && more == nil {
 			last = 0
 		}
 	}
-	return page, last, err
+	return pushes, last, err
 }
 
 // newest returns the source whose next push is the newest, nil if no source has one. Sources are filled as needed.
-func (s *Store) newest(ctx context.Context, sources []*source, app push.AppID, below push.ID) (*source, error) {
+func (s *Store) newest(ctx context.Context, sources []*source, below push.ID) (*source, error) {
 	var newest *source
 	for _, src := range sources {
 		if len(src.ids) == 0 && !src.end {
@@ -89,7 +90,7 @@ func (s *Store) newest(ctx context.Context, sources []*source, app push.AppID, b
 				err := rows.Scan(&id, &owner)
 				src.ids, src.apps = append(src.ids, id), append(src.apps, owner)
 				return err
-			}, int64(app), int64(below), sourcePage)
+			}, append(src.args[:len(src.args):len(src.args)], int64(below), sourcePage)...)
 			if err != nil {
 				return nil, err
 			}

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -73,6 +75,8 @@ func prepare(a *push.Acceptance) (*acceptance, error) {
 		return nil, &push.Error{Kind: push.Invalid, Field: "kind", Msg: "is direct or bulk"}
 	case p.Expires.Unix() <= 0 || p.Created.Unix() <= 0:
 		return nil, &push.Error{Kind: push.Invalid, Field: "expires", Msg: "a push has a time and an end"}
+	case !utf8.ValidString(p.Request.Key.Value) || strings.ContainsRune(p.Request.Key.Value, 0):
+		return nil, &push.Error{Kind: push.Invalid, Field: "key", Msg: "is not UTF-8 text"}
 	case len(a.Targets) > push.MaxDirect:
 		return nil, &push.Error{Kind: push.Invalid, Field: "targets", Msg: "are at most 1000"}
 	}
@@ -134,7 +138,7 @@ func unpackOrdinals(b []byte) ([]push.Ordinal, error) {
 
 // A rest is what the request of a direct push has beyond its payload. Its devices are not in it: they are the targets.
 type rest struct {
-	State     push.State      `json:"state,omitempty"` // "" is accepted
+	State     push.State      `json:"state,omitempty"` // "" is done
 	Start     int64           `json:"start,omitempty"` // 0 is when it was created
 	Platforms []push.Platform `json:"platforms,omitempty"`
 	Message   *push.Message   `json:"message,omitempty"` // without what the payload holds
@@ -145,7 +149,7 @@ type rest struct {
 
 func packRest(p *push.Push) ([]byte, error) {
 	r := rest{Platforms: p.Request.Audience.Platforms, Origin: p.Request.Origin, RequestID: p.Request.RequestID}
-	if p.State != push.Accepted {
+	if p.State != push.Done {
 		r.State = p.State
 	}
 	if start := millis(p.Start); start != millis(p.Created) {
@@ -177,7 +181,7 @@ func unpackRest(p *push.Push, payload, b []byte) error {
 			return fmt.Errorf("push %d: %w", p.ID, err)
 		}
 	}
-	p.State, p.Start = cmp.Or(r.State, push.Accepted), p.Created
+	p.State, p.Start = cmp.Or(r.State, push.Done), p.Created
 	if r.Start != 0 {
 		p.Start = timeOf(r.Start)
 	}

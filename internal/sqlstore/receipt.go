@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"time"
+	"slices"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -191,10 +191,16 @@ func (s *Store) Unfolded(ctx context.Context, yield func(push.Logged) error) err
 // folding once.
 func (s *Store) Fold(ctx context.Context, f push.Fold) error {
 	size := 64 * len(f.Outcomes)
+	w := &write{rows: 1}
+	for _, o := range f.Outcomes {
+		if !slices.Contains(w.outcomes, o.Day) {
+			w.outcomes = append(w.outcomes, o.Day)
+		}
+	}
 	for _, c := range f.Chunks {
 		size += 64 + len(c.Chunk.Bits)
 	}
-	err := s.commit.do(ctx, size, func(t *tx) error {
+	w.size, w.do = int64(size), func(t *tx) error {
 		if err := t.putSets(f.Chunks); err != nil {
 			return err
 		}
@@ -203,8 +209,8 @@ func (s *Store) Fold(ctx context.Context, f push.Fold) error {
 		}
 		_, err := t.exec("DELETE FROM receipt_log WHERE seq <= ?1", f.UpTo)
 		return err
-	})
-	return push.Wrap("sqlstore.Fold", err)
+	}
+	return push.Wrap("sqlstore.Fold", s.commit.write(ctx, w))
 }
 
 // putOutcomes adds marks of direct pushes. What became of a push whose day has gone, nobody can ask any more.
@@ -215,7 +221,7 @@ func (s *Store) putOutcomes(t *tx, all []push.Outcome) error {
 	}
 	days := map[push.Day]map[key]push.Marked{}
 	for _, o := range all {
-		if !s.days.has(directTable, o.Day) {
+		if !s.days.has(outcomeTable, o.Day) {
 			continue
 		}
 		if days[o.Day] == nil {
@@ -224,10 +230,6 @@ func (s *Store) putOutcomes(t *tx, all []push.Outcome) error {
 		days[o.Day][key{o.Push, o.Ordinal}] |= o.Marked
 	}
 	for day, marks := range days {
-		// Made inside this commit, it is there before anybody knows, and if the commit fails it is asked for again.
-		if err := s.days.ensure(t, outcomeTable, day); err != nil {
-			return err
-		}
 		cols := []column{{name: "push", ints: []int64{}}, {name: "ordinal", ints: []int64{}}, {name: "marks", ints: []int64{}}}
 		for k, m := range marks {
 			cols[0].ints = append(cols[0].ints, int64(k.push))
@@ -284,10 +286,4 @@ func (s *Store) Outcomes(ctx context.Context, p push.Push) (map[push.Ordinal]pus
 		}, int64(p.ID))
 	})
 	return all, push.Wrap("sqlstore.Outcomes", err)
-}
-
-// forgetDays is how long before a day is over by more than d.
-func over(day push.Day, now time.Time, d time.Duration) bool {
-	end := time.Unix((int64(day)+1)*24*60*60, 0)
-	return now.Sub(end) > d
 }

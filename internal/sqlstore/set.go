@@ -62,7 +62,7 @@ func (s *Store) bulk(ctx context.Context, where string, args ...any) ([]stored, 
 
 // Begin stores the target and sets that are known at the start, and moves the push to Sending, in one commit. Conflict if
 // its state does not allow that, NotFound if there is no such push.
-func (s *Store) Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count int, marked map[push.Mark][]push.Chunk) error {
+func (s *Store) Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count, unknown int, marked map[push.Mark][]push.Chunk) error {
 	hash := hashOf(target)
 	size := 0
 	for _, c := range target {
@@ -85,8 +85,8 @@ func (s *Store) Begin(ctx context.Context, app push.AppID, id push.ID, target []
 		if err := t.putSets(sets); err != nil {
 			return err
 		}
-		_, err := t.exec("UPDATE push SET state = ?, target = ?, size = ? WHERE id = ?",
-			string(push.Sending), hash, int64(count), int64(id))
+		_, err := t.exec("UPDATE push SET state = ?, target = ?, size = ?, unknown = ? WHERE id = ?",
+			string(push.Sending), hash, int64(count), int64(unknown), int64(id))
 		return err
 	})
 	return push.Wrap("sqlstore.Begin", err)

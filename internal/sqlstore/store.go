@@ -60,7 +60,7 @@ type Store struct {
 	sweeper sweeper
 	stop    []func() error // what Close closes, in reverse
 	closing sync.Once
-	closed  error // what Close returned
+	closed  error        // what Close returned
 	low     atomic.Bool  // the disk's reserve is reached
 	waiting atomic.Int64 // rows in inboxes
 }

@@ -24,8 +24,9 @@ type writer struct {
 // A rawStmt is a statement of the driver itself, for statements that run once a row: database/sql would cost as much as
 // they do.
 type rawStmt struct {
-	exec driver.StmtExecContext
-	args []driver.NamedValue
+	exec  driver.StmtExecContext
+	close func() error
+	args  []driver.NamedValue
 }
 
 // connect makes sure that there is a connection.
@@ -62,18 +63,14 @@ func (w *writer) forget() {
 	for _, stmt := range w.stmts {
 		_ = stmt.Close() // what could fail is the connection, which the next statement finds out
 	}
-	clear(w.stmts)
-	clear2 := w.raw
-	w.raw = map[string]*rawStmt{}
-	if len(clear2) == 0 {
-		return
-	}
 	_ = w.conn.Raw(func(any) error {
-		for _, stmt := range clear2 {
-			_ = stmt.exec.(driver.Stmt).Close()
+		for _, stmt := range w.raw {
+			_ = stmt.close()
 		}
 		return nil
 	})
+	clear(w.stmts)
+	clear(w.raw)
 }
 
 func (w *writer) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -127,7 +124,7 @@ func (w *writer) rawStmt(ctx context.Context, c any, query string, params int) (
 	if !ok {
 		return nil, fmt.Errorf("a statement of %T cannot be run", c)
 	}
-	stmt := &rawStmt{exec: exec, args: make([]driver.NamedValue, params)}
+	stmt := &rawStmt{exec: exec, close: made.Close, args: make([]driver.NamedValue, params)}
 	for i := range stmt.args {
 		stmt.args[i].Ordinal = i + 1
 	}

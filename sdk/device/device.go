@@ -116,8 +116,8 @@ func (d *Device) Close() error {
 	return nil
 }
 
-// Run keeps the device connected and handles its messages until ctx ends; then it returns nil. It returns ErrRefused
-// or ErrTakenOver when going on is in vain.
+// Run keeps the device connected and handles its messages until ctx ends; then it returns nil, after the message that is
+// being handled was acknowledged. It returns ErrRefused or ErrTakenOver when going on is in vain.
 func (d *Device) Run(ctx context.Context) error {
 	failures := 0
 	for {

@@ -88,6 +88,21 @@ func TestHandlerErrorLeavesTheMessageUnacknowledged(t *testing.T) {
 	}
 }
 
+func TestWhatIsBeingHandledAtTheEndIsAcknowledged(t *testing.T) {
+	b := newBroker(t, func(b *broker) {
+		b.hello = func(string, int) []string { return []string{payload, payload} }
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	d := device.New(phone, func(context.Context, device.Message) error { calls++; cancel(); return nil }, &device.Options{Address: b.address()})
+	if err := d.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := next(t, b.acks, "PUBACK"), phone.DeviceID+" 1"; got != want || calls != 1 {
+		t.Errorf("got %q after %d messages, want %q after 1", got, calls, want)
+	}
+}
+
 func TestPayloadThatIsNoMessageIsAcknowledgedAndSkipped(t *testing.T) {
 	b := newBroker(t)
 	got := make(chan device.Message, 2)

@@ -205,7 +205,7 @@ func numberAfter(b []byte, mark string) (n int64, ok bool) {
 		return 0, false
 	}
 	for _, c := range b[at+len(mark):] {
-		if c == ' ' && !ok {
+		if (c == ' ' || c == '"') && !ok { // a number may be written as a text
 			continue
 		}
 		if c < '0' || c > '9' {

@@ -23,6 +23,9 @@ const (
 	unanswered = 16
 
 	writeTimeout = 10 * time.Second
+
+	// handlerGrace is how long a handler may go on when its context has ended, before the connection is closed under it.
+	handlerGrace = 5 * time.Second
 )
 
 // errClosed says that this side has ended the connection.
@@ -116,7 +119,11 @@ func (s *session) run(ctx context.Context, handler func(context.Context, Message
 		s.close(s.read())
 		cancel() // a handler that is under way has nobody to answer to
 	})
-	all.Go(func() { s.handle(ctx, handler) })
+	handled := make(chan struct{})
+	all.Go(func() {
+		defer close(handled)
+		s.handle(ctx, handler)
+	})
 
 	ping := time.NewTicker(max(s.keepAlive/4, time.Second/2))
 	defer ping.Stop()
@@ -124,6 +131,11 @@ func (s *session) run(ctx context.Context, handler func(context.Context, Message
 		select {
 		case <-s.done:
 		case <-ctx.Done():
+			select { // a message that is being handled is acknowledged yet
+			case <-handled:
+			case <-s.done:
+			case <-time.After(handlerGrace):
+			}
 			s.goodbye()
 		case now := <-ping.C:
 			if s.keepAlive > 0 && s.idleSince(now) >= s.keepAlive/2 {
@@ -203,11 +215,13 @@ func (s *session) receive(p mqtt.Packet) error {
 
 // handle calls handler for what is in the inbox, and acknowledges.
 func (s *session) handle(ctx context.Context, handler func(context.Context, Message) error) {
-	for {
+	for ctx.Err() == nil {
 		var in incoming
 		select {
 		case in = <-s.inbox:
 		case <-s.done:
+			return
+		case <-ctx.Done():
 			return
 		}
 		if err := handler(ctx, in.message); err != nil {

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/carillonpush/carillon/sdk/carillon"
+	"github.com/carillonpush/carillon/sdk/device"
+)
+
+type deviceCmd struct {
+	Register deviceRegisterCmd `cmd:"" help:"Register a device and print its id and secret."`
+	Show     deviceShowCmd     `cmd:"" help:"Show a device."`
+	List     deviceListCmd     `cmd:"" help:"List devices, newest first."`
+}
+
+// registerFlags are what a device says of itself.
+type registerFlags struct {
+	AppKey     string            `name:"app-key" placeholder:"KEY" help:"The app's device key; read from the node unless set."`
+	AppSecret  string            `name:"app-secret" placeholder:"SECRET" help:"Its secret."`
+	Platform   string            `name:"platform" default:"android" enum:"android,ios,harmony,web" placeholder:"NAME" help:"android, ios, harmony or web."`
+	InstallID  string            `name:"install-id" placeholder:"ID" help:"What names the installation; random unless set."`
+	Attributes map[string]string `name:"attr" mapsep:"none" placeholder:"NAME=VALUE" help:"An attribute; repeatable."`
+	Tokens     map[string]string `name:"vendor-token" mapsep:"none" placeholder:"CHANNEL=TOKEN" help:"A token of a vendor channel; repeatable."`
+}
+
+// register registers a device. Without a device key it asks the node for that of app.
+func (f *registerFlags) register(ctx context.Context, flags *clientFlags, app appFlag) (device.Identity, error) {
+	if (f.AppKey == "") != (f.AppSecret == "") {
+		return device.Identity{}, usage("--app-key and --app-secret go together")
+	}
+	r := device.Registration{
+		AppKey: f.AppKey, AppSecret: f.AppSecret, Platform: f.Platform, InstallID: f.InstallID, Attributes: f.Attributes,
+	}
+	if r.AppKey == "" {
+		api, name, err := app.open(ctx, flags, "")
+		if err != nil {
+			return device.Identity{}, err
+		}
+		card, err := api.ShowApp(ctx, name)
+		if err != nil {
+			return device.Identity{}, err
+		}
+		r.AppKey, r.AppSecret = card.Device.AppKey, card.Device.AppSecret
+	}
+	if r.InstallID == "" {
+		r.InstallID = randomHex(16)
+	}
+	for channel, token := range f.Tokens {
+		if r.Tokens == nil {
+			r.Tokens = map[string]json.RawMessage{}
+		}
+		r.Tokens[channel], _ = json.Marshal(token) // a string always encodes
+	}
+	return device.Register(ctx, flags.Server, r, nil)
+}
+
+// randomHex returns n random bytes in hex.
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
+}
+
+type deviceRegisterCmd struct {
+	registerFlags
+	appFlag
+	clientFlags
+	jsonFlag
+}
+
+// Help returns what --help says below the flags.
+func (deviceRegisterCmd) Help() string {
+	return "Example:\n\n    carillon device register --app shop --platform android --attr app_version=2.1.0"
+}
+
+// Run registers a device.
+func (c *deviceRegisterCmd) Run(ctx context.Context, s *streams) error {
+	id, err := c.register(ctx, &c.clientFlags, c.appFlag)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		b, err := json.Marshal(id)
+		if err != nil {
+			return err
+		}
+		return printJSON(s.Out, b)
+	}
+	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "device_id\t%s\nchannel_id\t%s\nsecret\t%s\n", id.DeviceID, id.ChannelID, id.Secret)
+	if id.MQTT.Port != 0 {
+		fmt.Fprintf(w, "mqtt\t%s:%d\n", id.MQTT.Host, id.MQTT.Port)
+	}
+	if id.MQTT.TLSPort != 0 {
+		fmt.Fprintf(w, "mqtt over TLS\t%s:%d\n", id.MQTT.Host, id.MQTT.TLSPort)
+	}
+	if id.MQTT.WebSocket != "" {
+		fmt.Fprintf(w, "mqtt over WebSocket\t%s\n", id.MQTT.WebSocket)
+	}
+	return w.Flush()
+}
+
+type deviceShowCmd struct {
+	ID string `arg:"" name:"device" help:"The device's id or channel id."`
+	appFlag
+	clientFlags
+	jsonFlag
+}
+
+// Help returns what --help says below the flags.
+func (deviceShowCmd) Help() string {
+	return "Example:\n\n    carillon device show --app shop 5f0c8c0e9f6b1f2d4a7e3b5c6d8e9f01"
+}
+
+// Run shows a device.
+func (c *deviceShowCmd) Run(ctx context.Context, s *streams) error {
+	api, app, err := c.open(ctx, &c.clientFlags, "")
+	if err != nil {
+		return err
+	}
+	d, err := api.ShowDevice(ctx, app, c.ID)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.Out, api.answer)
+	}
+	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "device_id\t%s\nchannel_id\t%s\nplatform\t%s\nregistered\t%s\n", d.ID, d.ChannelID, d.Platform,
+		d.Registered.Local().Format("2006-01-02 15:04:05"))
+	for _, k := range sortedKeys(d.Attributes) {
+		fmt.Fprintf(w, "%s\t%s\n", k, d.Attributes[k])
+	}
+	for _, k := range sortedKeys(d.Tokens) {
+		fmt.Fprintf(w, "token.%s\t(set)\n", k)
+	}
+	for _, m := range []struct {
+		name string
+		is   bool
+	}{{"test", d.Test}, {"blacklisted", d.Blacklisted}, {"reregistered", d.Reregistered}} {
+		if m.is {
+			fmt.Fprintf(w, "%s\tyes\n", m.name)
+		}
+	}
+	return w.Flush()
+}
+
+type deviceListCmd struct {
+	pageFlags
+	appFlag
+	clientFlags
+	jsonFlag
+}
+
+// Help returns what --help says below the flags.
+func (deviceListCmd) Help() string {
+	return "Example:\n\n    carillon device list --app shop --limit 20"
+}
+
+// Run lists devices.
+func (c *deviceListCmd) Run(ctx context.Context, s *streams) error {
+	api, app, err := c.open(ctx, &c.clientFlags, "")
+	if err != nil {
+		return err
+	}
+	list, err := api.ListDevices(ctx, app, c.page())
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.Out, api.answer)
+	}
+	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "DEVICE ID\tPLATFORM\tREGISTERED\tMARKS")
+	for _, d := range list.Items {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.ID, d.Platform, d.Registered.Local().Format("2006-01-02 15:04"), marks(d))
+	}
+	more(s, list.Next)
+	return w.Flush()
+}
+
+func marks(d carillon.Device) string {
+	switch {
+	case d.Blacklisted:
+		return "blacklisted"
+	case d.Test:
+		return "test"
+	}
+	return ""
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// hostOf returns the host of a server's URL.
+func hostOf(server string) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Hostname() == "" {
+		return "", errors.New("--server is not a URL")
+	}
+	return u.Hostname(), nil
+}

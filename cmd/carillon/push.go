@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/carillonpush/carillon/sdk/carillon"
+)
+
+type pushCmd struct {
+	messageFlags `group:"Message"`
+	policyFlags  `group:"Message"`
+
+	File   string `name:"file" placeholder:"FILE" help:"The request in JSON instead of the message flags; - is standard input."`
+	DryRun bool   `name:"dry-run" help:"Send nothing; count whom it would reach now."`
+	Key    string `name:"idempotency-key" placeholder:"KEY" help:"Makes a repeat of this command send nothing more."`
+	appFlag
+	clientFlags
+	jsonFlag
+}
+
+// messageFlags say what goes to whom.
+type messageFlags struct {
+	To          []string          `name:"to" placeholder:"DEVICE" help:"Device ids or channel ids; repeatable."`
+	All         bool              `name:"all" help:"To every device of the app."`
+	Title       string            `name:"title" placeholder:"TEXT" help:"Title of a notification."`
+	Body        string            `name:"body" placeholder:"TEXT" help:"Its text."`
+	URL         string            `name:"url" placeholder:"URL" help:"What touching it opens; the app unless set."`
+	MessageData string            `name:"message-data" placeholder:"JSON" help:"Any JSON value, passed through to the app."`
+	Extras      map[string]string `name:"extra" mapsep:"none" placeholder:"KEY=VALUE" help:"A key of your own beside the message; repeatable."`
+}
+
+// policyFlags say when, how long and under which names.
+type policyFlags struct {
+	TTL     string `name:"ttl" placeholder:"DURATION" help:"How long it waits for devices that are away: 90s, 72h, 7d; 72h unless set."`
+	StartAt string `name:"start-at" placeholder:"TIME" help:"When to send, RFC 3339; now unless set."`
+	Name    string `name:"name" placeholder:"TEXT" help:"A name for reports."`
+	Group   string `name:"group" placeholder:"TEXT" help:"A name that several pushes share in reports."`
+}
+
+// Help returns what --help says below the flags.
+func (pushCmd) Help() string {
+	return `Examples:
+
+    carillon push --app shop --to 5f0c8c0e9f6b1f2d4a7e3b5c6d8e9f01 --title 开门 --body ready
+    carillon push --app shop --all --title "To all" --url https://example.com --dry-run
+    carillon push --app shop --file push.json --idempotency-key order-42`
+}
+
+// Run sends, or counts.
+func (c *pushCmd) Run(ctx context.Context, s *streams) error {
+	body, err := c.body(s.In)
+	if err != nil {
+		return err
+	}
+	api, app, err := c.open(ctx, &c.clientFlags, "")
+	if err != nil {
+		return err
+	}
+	opts := &carillon.CallOptions{IdempotencyKey: c.Key}
+	path := "/v1/apps/" + url.PathEscape(app) + "/pushes"
+	if c.DryRun {
+		opts.Query = url.Values{"dry_run": {"true"}}
+		var n carillon.Count
+		if err := api.Call(ctx, http.MethodPost, path, body, &n, opts); err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(s.Out, api.answer)
+		}
+		return printCount(s, n)
+	}
+	var p carillon.Push
+	if err := api.Call(ctx, http.MethodPost, path, body, &p, opts); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.Out, api.answer)
+	}
+	_, err = fmt.Fprintf(s.Out, "%s %s, %s, until %s\n", p.ID, p.Kind, p.State, p.Expires.Local().Format("2006-01-02 15:04"))
+	return err
+}
+
+// body returns the request: the file as it is, so that the node sees and names what it does not know, or the flags.
+func (c *pushCmd) body(stdin io.Reader) (any, error) {
+	if c.File == "" {
+		return c.request()
+	}
+	if len(c.To) > 0 || c.All || c.Title+c.Body+c.URL+c.MessageData+c.TTL+c.StartAt+c.Name+c.Group != "" || len(c.Extras) > 0 {
+		return nil, usage("--file goes without the flags that say what to send")
+	}
+	b, err := readFile(c.File, stdin)
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	if !json.Valid(b) {
+		return nil, usage("--file: %s is not JSON", c.File)
+	}
+	return json.RawMessage(b), nil
+}
+
+func readFile(name string, stdin io.Reader) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(stdin)
+	}
+	return os.ReadFile(name)
+}
+
+// request returns what the flags say.
+func (c *pushCmd) request() (carillon.PushRequest, error) {
+	var r carillon.PushRequest
+	if c.All == (len(c.To) > 0) {
+		return r, usage("say whom it is for: --to DEVICE, or --all")
+	}
+	r.Audience = carillon.Audience{All: c.All, Devices: c.To}
+	if c.Title != "" || c.Body != "" {
+		r.Message.Notification = &carillon.Notification{Title: c.Title, Body: c.Body}
+		if c.URL != "" {
+			r.Message.Notification.Click = &carillon.Click{Action: "url", URL: c.URL}
+		}
+	} else if c.URL != "" {
+		return r, usage("--url goes with --title or --body")
+	}
+	if c.MessageData != "" {
+		if !json.Valid([]byte(c.MessageData)) {
+			return r, usage("--message-data: %q is not JSON; a text needs quotes: '\"text\"'", c.MessageData)
+		}
+		r.Message.Data = json.RawMessage(c.MessageData)
+	}
+	if r.Message.Notification == nil && r.Message.Data == nil {
+		return r, usage("say what to send: --title, --body or --message-data")
+	}
+	for k, v := range c.Extras {
+		if r.Message.Extras == nil {
+			r.Message.Extras = map[string]json.RawMessage{}
+		}
+		r.Message.Extras[k], _ = json.Marshal(v) // a string always encodes
+	}
+	if c.TTL != "" {
+		if err := r.Policy.TTL.UnmarshalText([]byte(c.TTL)); err != nil {
+			return r, usage("--ttl: %w", err)
+		}
+	}
+	if c.StartAt != "" {
+		t, err := time.Parse(time.RFC3339, strings.Replace(c.StartAt, " ", "T", 1))
+		if err != nil {
+			return r, usage("--start-at: %q is not a time like 2026-11-25T09:00:00+08:00", c.StartAt)
+		}
+		r.Policy.StartAt = &t
+	}
+	r.Policy.Name, r.Policy.Group = c.Name, c.Group
+	return r, nil
+}
+
+func printCount(s *streams, n carillon.Count) error {
+	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "target\t%d\nonline\t%d\n", n.Target, n.Online)
+	for _, p := range sortedKeys(n.Platforms) {
+		fmt.Fprintf(w, "%s\t%d\n", p, n.Platforms[p])
+	}
+	if n.Blacklisted > 0 {
+		fmt.Fprintf(w, "blacklisted\t%d\n", n.Blacklisted)
+	}
+	return w.Flush()
+}

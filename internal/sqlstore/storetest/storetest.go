@@ -1,0 +1,244 @@
+// Package storetest is what every record must pass, and every fake of one: the contracts of the ports that dispatch, report
+// and registry declare, as tests.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillonpush/carillon/internal/dispatch"
+	"github.com/carillonpush/carillon/internal/push"
+	"github.com/carillonpush/carillon/internal/registry"
+	"github.com/carillonpush/carillon/internal/report"
+	"github.com/carillonpush/carillon/internal/sqlstore"
+)
+
+// The record keeps what these ports ask for.
+var (
+	_ dispatch.Record        = (*sqlstore.Store)(nil)
+	_ dispatch.Inbox         = (*sqlstore.Store)(nil)
+	_ dispatch.Receipts      = (*sqlstore.Store)(nil)
+	_ dispatch.Bulk          = (*sqlstore.Store)(nil)
+	_ report.Store           = (*sqlstore.Store)(nil)
+	_ registry.AppStore      = (*sqlstore.Store)(nil)
+	_ registry.DeviceStore   = (*sqlstore.Store)(nil)
+	_ registry.ActivityStore = (*sqlstore.Store)(nil)
+	_ Meta                   = (*sqlstore.Store)(nil)
+)
+
+// Meta is where the record keeps values that are not of one app, as the keyring needs it.
+type Meta interface {
+	Meta(ctx context.Context, key string) ([]byte, error)
+	PutMeta(ctx context.Context, key string, value []byte) error
+	Empty(ctx context.Context) (bool, error)
+}
+
+// Ports are one record, as the rooms see it.
+type Ports struct {
+	Record   dispatch.Record
+	Inbox    dispatch.Inbox
+	Receipts dispatch.Receipts
+	Bulk     dispatch.Bulk
+	Report   report.Store
+	Apps     registry.AppStore
+	Devices  registry.DeviceStore
+	Activity registry.ActivityStore
+	Meta     Meta
+
+	// Changes returns the change feed after a sequence, at most limit rows.
+	Changes func(ctx context.Context, after int64, limit int) ([]push.Change, error)
+	// Logged returns what the record has told of committed receipts, since it was opened.
+	Logged func() []push.Logged
+	// Reopen closes the record and opens it again, as a restart does.
+	Reopen func(t *testing.T) *Ports
+}
+
+// Open returns the ports of the record at url, closed when t ends.
+func Open(t *testing.T, url string, opts *sqlstore.Options) *Ports {
+	t.Helper()
+	s, err := sqlstore.Open(t.Context(), url, opts)
+	if err != nil {
+		t.Fatalf("open the record: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close the record: %v", err)
+		}
+	})
+	var mu sync.Mutex
+	var logged []push.Logged
+	s.OnReceipts(func(row push.Logged) {
+		mu.Lock()
+		defer mu.Unlock()
+		logged = append(logged, row)
+	})
+	return &Ports{
+		Record: s, Inbox: s, Receipts: s, Bulk: s, Report: s, Apps: s, Devices: s, Activity: s, Meta: s,
+		Changes: s.Changes,
+		Logged: func() []push.Logged {
+			mu.Lock()
+			defer mu.Unlock()
+			return append([]push.Logged(nil), logged...)
+		},
+		Reopen: func(t *testing.T) *Ports {
+			t.Helper()
+			if err := s.Close(); err != nil {
+				t.Fatalf("close the record: %v", err)
+			}
+			return Open(t, url, opts)
+		},
+	}
+}
+
+// Test runs every suite. open returns an empty record.
+func Test(t *testing.T, open func(t *testing.T) *Ports) {
+	for _, suite := range []struct {
+		name string
+		run  func(t *testing.T, p *Ports)
+	}{
+		{"accept and find a direct push", testAcceptDirect},
+		{"accept and find a bulk push", testAcceptBulk},
+		{"a key is one push", testKeys},
+		{"a key that has expired is free", testKeyExpires},
+		{"rows that are no push are refused", testInvalid},
+		{"an id is one push", testIDTwice},
+		{"list pages, newest first", testList},
+		{"owed in order of ids, across days", testOwed},
+		{"a full inbox drops its oldest", testOverflow},
+		{"receipts take rows away", testReceipts},
+		{"withdraw", testWithdraw},
+		{"waiting devices", testWaiting},
+		{"sweep in slices", testSweep},
+		{"days are dropped when they are over", testDays},
+		{"a bulk push from begin to end", testBulk},
+		{"targets are shared and go with their pushes", testTargets},
+		{"who is in a target", testTargeted},
+		{"folding twice is folding once", testFold},
+		{"the log is in order", testLog},
+		{"apps and credentials", testApps},
+		{"a deleted app leaves nothing", testDeleteApp},
+		{"devices", testDevices},
+		{"scan devices", testScan},
+		{"the change feed is in order", testChanges},
+		{"activity", testTouch},
+		{"meta", testMeta},
+		{"a restart changes nothing", testRestart},
+	} {
+		t.Run(suite.name, func(t *testing.T) { suite.run(t, open(t)) })
+	}
+}
+
+// noon is the time at which the suites' pushes are made: now, on a full millisecond, so that keys do not expire under way.
+var noon = time.Now().UTC().Truncate(time.Millisecond)
+
+var epoch = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+var sequence atomic.Int64
+
+// nextID returns an id of a push made at the given time. Later calls return greater ids for the same time.
+func nextID(at time.Time) push.ID {
+	return push.ID(at.Sub(epoch).Milliseconds()<<22 + sequence.Add(1))
+}
+
+// direct returns a direct push of app that expires after ttl.
+func direct(app push.AppID, ttl time.Duration, targets ...push.Ordinal) *push.Acceptance {
+	p := push.Push{
+		ID: nextID(noon), App: app, Kind: push.Direct, State: push.Accepted,
+		Created: noon, Start: noon, Expires: noon.Add(ttl), Target: len(targets),
+	}
+	p.Request.App = app
+	p.Request.Message.Data = []byte(fmt.Sprintf(`{"n":%d}`, p.ID))
+	return finish(p, targets...)
+}
+
+// finish returns the acceptance of p with its own payload.
+func finish(p push.Push, targets ...push.Ordinal) *push.Acceptance {
+	payload, err := p.Payload()
+	if err != nil {
+		panic(err) // a push of this package
+	}
+	return &push.Acceptance{Push: p, Payload: payload, Targets: targets, Limit: 500}
+}
+
+// bulk returns a bulk push of app that expires after ttl.
+func bulk(app push.AppID, state push.State, ttl time.Duration) *push.Acceptance {
+	p := push.Push{
+		ID: nextID(noon), App: app, Kind: push.Bulk, State: state, Created: noon, Start: noon, Expires: noon.Add(ttl),
+	}
+	p.Request.App = app
+	p.Request.Audience.All = true
+	p.Request.Message.Data = []byte(`"to all"`)
+	return finish(p)
+}
+
+// accept stores all and returns their ids.
+func accept(t *testing.T, p *Ports, all ...*push.Acceptance) []push.ID {
+	t.Helper()
+	ids := make([]push.ID, len(all))
+	for i, a := range all {
+		got, repeated, err := p.Record.Accept(t.Context(), a)
+		if err != nil || repeated || got.ID != a.Push.ID {
+			t.Fatalf("accept %d: got %d, repeated %v, %v", a.Push.ID, got.ID, repeated, err)
+		}
+		ids[i] = got.ID
+	}
+	return ids
+}
+
+// owed returns the ids of what a device is owed at now.
+func owed(t *testing.T, p *Ports, app push.AppID, o push.Ordinal, now time.Time) []push.ID {
+	t.Helper()
+	all, err := p.Inbox.Owed(t.Context(), app, o, now, 1000, none)
+	if err != nil {
+		t.Fatalf("owed: %v", err)
+	}
+	ids := []push.ID{}
+	for _, d := range all {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+func none(push.ID) bool { return false }
+
+// same fails t if got is not want.
+func same[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("%s: got %v, want %v (-got +want):\n%s", what, got, want, diff)
+	}
+}
+
+// fails fails t if err is not of kind and, for a Conflict or Invalid, of field.
+func fails(t *testing.T, what string, err error, kind push.Kind, field string) {
+	t.Helper()
+	var e *push.Error
+	if !errors.As(err, &e) || e.Kind != kind || e.Field != field {
+		t.Errorf("%s: got error %v, want %v with field %q", what, err, kind, field)
+	}
+}
+
+// receipts returns what the record has told, without the sequences.
+func receipts(p *Ports) []push.Receipt {
+	var all []push.Receipt
+	for _, row := range p.Logged() {
+		all = append(all, row.Receipts...)
+	}
+	return all
+}
+
+// marked counts receipts by mark.
+func marked(p *Ports) map[push.Mark]int {
+	all := map[push.Mark]int{}
+	for _, r := range receipts(p) {
+		all[r.Mark]++
+	}
+	return all
+}
