@@ -153,10 +153,11 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	if readers <= 0 {
 		readers = max(8, 4*runtime.GOMAXPROCS(0))
 	}
+	readers = min(readers, maxReaders)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	s.onClose(read.Close)
-	s.read = newReader(read, s.dialect.rebind)
+	s.read = newReader(read, s.dialect)
 	s.commit = newCommitter(s.dialect, write.Conn, s.opts)
 	return nil
 }

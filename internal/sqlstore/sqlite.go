@@ -125,11 +125,12 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if readers <= 0 {
 		readers = max(4, 2*runtime.GOMAXPROCS(0))
 	}
+	readers = min(readers, maxReaders)
 	read, err := s.sqlitePool(path, readers, "cache_size(-16384)", "query_only(1)")
 	if err != nil {
 		return err
 	}
-	s.read = newReader(read, s.dialect.rebind)
+	s.read = newReader(read, s.dialect)
 	s.commit = newCommitter(s.dialect, write.Conn, s.opts)
 	return s.startKeeper(ctx, path, checkpoint)
 }

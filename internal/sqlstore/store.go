@@ -28,7 +28,7 @@ type Options struct {
 	QueueBytes int64         // what may wait to be committed; beyond it writers block. 0 is 64 MiB
 	Reserve    int64         // SQLite: bytes of free disk below which no push is accepted. 0 is 256 MiB, negative none
 	Keep       time.Duration // how long direct pushes and their reports are kept after they expired. 0 is 30 days
-	Readers    int           // connections for reading. 0 is twice the processors, at least 4
+	Readers    int           // connections for reading. 0 is by the number of processors; at most 64
 	Observe    func(Commit)  // called by the committer after each commit; must be quick. nil is nobody
 
 	vfs string // SQLite: the name of a file system that tests have registered
@@ -142,8 +142,8 @@ func (s *Store) Close() error {
 
 // A reader runs queries that see what is committed. Statements are prepared once and kept.
 type reader struct {
-	db     *sql.DB
-	rebind func(string) string
+	db      *sql.DB
+	dialect dialect
 
 	mu    sync.Mutex // guards stmts and old
 	stmts map[string]*sql.Stmt
@@ -156,12 +156,29 @@ type oldStmts struct {
 	stmts map[string]*sql.Stmt
 }
 
-func newReader(db *sql.DB, rebind func(string) string) *reader {
-	return &reader{db: db, rebind: rebind, stmts: map[string]*sql.Stmt{}}
+func newReader(db *sql.DB, d dialect) *reader {
+	return &reader{db: db, dialect: d, stmts: map[string]*sql.Stmt{}}
 }
 
 // each runs a query and calls scan for each of its rows. scan must not block: the read holds back checkpoints.
 func (r *reader) each(ctx context.Context, query string, scan func(*sql.Rows) error, args ...any) error {
+	for tries := 1; ; tries++ {
+		scanned := false
+		err := r.try(ctx, query, func(rows *sql.Rows) error {
+			scanned = true
+			return scan(rows)
+		}, args...)
+		// A server that was restarted has ended every connection of the pool: each is found out once.
+		if err == nil || scanned || tries > 2*maxReaders || ctx.Err() != nil || !r.dialect.traits().broken(err) {
+			return err
+		}
+	}
+}
+
+// maxReaders is the most connections for reading.
+const maxReaders = 64
+
+func (r *reader) try(ctx context.Context, query string, scan func(*sql.Rows) error, args ...any) error {
 	stmt, err := r.stmt(ctx, query)
 	if err != nil {
 		return err
@@ -186,7 +203,7 @@ func (r *reader) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	if stmt, ok := r.stmts[query]; ok {
 		return stmt, nil
 	}
-	stmt, err := r.db.PrepareContext(ctx, r.rebind(query))
+	stmt, err := r.db.PrepareContext(ctx, r.dialect.rebind(query))
 	if err != nil {
 		return nil, err
 	}

@@ -148,8 +148,8 @@ func testWithdraw(t *testing.T, p *Ports) {
 		t.Errorf("withdraw what arrived: got %d, %v, want 0", n, err)
 	}
 	got, err = p.Record.Find(t.Context(), 1, db.ID)
-	if err != nil || got.State != push.Accepted {
-		t.Errorf("state of what arrived: got %s, %v, want accepted", got.State, err)
+	if err != nil || got.State != push.Done {
+		t.Errorf("state of what arrived: got %s, %v, want done", got.State, err)
 	}
 	_, err = p.Inbox.Withdraw(t.Context(), 2, d.ID, push.MarkCancelled)
 	fails(t, "withdraw in another app", err, push.NotFound, "")
