@@ -307,13 +307,13 @@ func TestConnectionsThatFallSilentAreClosed(t *testing.T) {
 			go func() {
 				for _, b := range []byte{0x10, 100, 0, 4, 'M', 'Q'} {
 					c.nc.Write([]byte{b})
-					time.Sleep(3 * time.Second)
+					time.Sleep(3 * time.Second) // ok: the bubble's time
 				}
 			}()
 			if got := c.lasts(t); got != 10*time.Second {
 				t.Errorf("closed after %v, want 10 s", got)
 			}
-			time.Sleep(time.Minute) // in the bubble: until the writer above has ended
+			time.Sleep(time.Minute) // ok: in the bubble, until the writer above has ended
 		})
 	})
 	t.Run("no ping within one and a half keep-alives", func(t *testing.T) {
@@ -325,7 +325,7 @@ func TestConnectionsThatFallSilentAreClosed(t *testing.T) {
 				HasPassword: true, Password: []byte("secret"),
 			})
 			next[*mqtt.Connack](c)
-			time.Sleep(80 * time.Second)
+			time.Sleep(80 * time.Second) // ok: the bubble's time
 			c.quiet()
 			if got := c.lasts(t); got != 90*time.Second {
 				t.Errorf("closed after %v, want 90 s", got)

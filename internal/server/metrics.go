@@ -60,11 +60,6 @@ func (m *metrics) gauge(name, help string, value func() float64) {
 	m.all.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 }
 
-// counter registers a growing number that is asked for when it is scraped.
-func (m *metrics) counter(name, help string, value func() float64) {
-	m.all.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
-}
-
 func (m *metrics) pushAccepted(kind push.PushKind, origin string) {
 	m.accepted.WithLabelValues(string(kind), origin).Inc()
 }

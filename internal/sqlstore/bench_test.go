@@ -76,7 +76,7 @@ func benchPush(i int64, size int, now time.Time) *push.Acceptance {
 	}
 	p := push.Push{
 		ID: push.ID(now.Sub(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).Milliseconds()<<22 + i), App: 1,
-		Kind: push.Direct, State: push.Accepted, Created: now, Start: now, Expires: now.Add(72 * time.Hour), Target: 1,
+		Kind: push.Direct, State: push.Done, Created: now, Start: now, Expires: now.Add(72 * time.Hour), Target: 1,
 		Request: push.Request{App: 1, Origin: "umeng"},
 	}
 	payload := fmt.Appendf(nil, `{"id":"%d","notification":{"title":"t","body":"%s"}}`, p.ID, text)

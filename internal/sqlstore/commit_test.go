@@ -44,7 +44,7 @@ func owed(t *testing.T, s *sqlstore.Store, o push.Ordinal) int {
 // eventually waits until ok is true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) { // ok: a foreign process is waited for, with a deadline
 		if time.Now().After(end) {
 			t.Fatalf("%s: not within 30 s", what)
 		}

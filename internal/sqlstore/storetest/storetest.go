@@ -150,7 +150,7 @@ func nextID(at time.Time) push.ID {
 // direct returns a direct push of app that expires after ttl.
 func direct(app push.AppID, ttl time.Duration, targets ...push.Ordinal) *push.Acceptance {
 	p := push.Push{
-		ID: nextID(noon), App: app, Kind: push.Direct, State: push.Accepted,
+		ID: nextID(noon), App: app, Kind: push.Direct, State: push.Done,
 		Created: noon, Start: noon, Expires: noon.Add(ttl), Target: len(targets),
 	}
 	p.Request.App = app
