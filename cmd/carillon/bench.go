@@ -23,6 +23,7 @@ type benchFlags struct {
 	MQTT     int           `name:"mqtt-version" default:"4" enum:"4,5" placeholder:"N" help:"4 for MQTT 3.1.1, 5 for MQTT 5.0."`
 	Duration time.Duration `name:"duration" default:"2m" placeholder:"DURATION" help:"The most time that each phase may take."`
 	JSON     bool          `name:"json" help:"Print the result as JSON."`
+	Save     string        `name:"save" type:"path" placeholder:"FILE" help:"Write the result as JSON to FILE, too."`
 
 	Server   string `name:"server" placeholder:"URL" group:"Server" help:"Measure this node; starts one of its own, with a temporary data directory, unless set."`
 	Token    string `name:"token" setting:"env" secret:"" placeholder:"TOKEN" group:"Server" help:"The admin token of --server."`
@@ -178,6 +179,11 @@ func (f *benchFlags) measure(ctx context.Context, s *streams, send sendFlags, na
 	}
 	b.finish()
 	b.show.done()
+	if f.Save != "" {
+		if err := b.result.save(f.Save); err != nil {
+			return err
+		}
+	}
 	if err := b.result.print(s.Out, f.JSON); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -88,6 +89,15 @@ func parseCPU(stat string) (float64, bool) {
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)
 	return float64(user+system) / 100, err1 == nil && err2 == nil
+}
+
+// save writes r to a file as JSON.
+func (r *benchResult) save(path string) error {
+	var b bytes.Buffer
+	if err := r.print(&b, true); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
 // print writes r as text or JSON.

@@ -25,6 +25,10 @@ const (
 	maxHeader     = 64 << 10
 )
 
+// phoneKeepAlive is how TCP looks after the connections of devices: rarely, since each probe wakes a radio, and the keep-alive
+// of MQTT finds most of those that are gone.
+var phoneKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 75 * time.Second, Count: 4}
+
 // openNetwork makes the handlers and opens the listeners. They accept when Run serves them.
 func (s *Server) openNetwork(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
@@ -144,7 +148,11 @@ func (s *Server) listen(ctx context.Context) error {
 		if l.addr == "" {
 			continue
 		}
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", l.addr)
+		lc := net.ListenConfig{}
+		if l.to == &s.mqtt || l.to == &s.mqtts {
+			lc.KeepAliveConfig = phoneKeepAlive
+		}
+		ln, err := lc.Listen(ctx, "tcp", l.addr)
 		if err != nil {
 			return fmt.Errorf("server: %w", err)
 		}

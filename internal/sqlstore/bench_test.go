@@ -99,3 +99,59 @@ func BenchmarkAcceptDirect(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkOwed reads the inboxes of random devices, each of which has five rows, among a hundred thousand.
+func BenchmarkOwed(b *testing.B) {
+	const devices = 20_000
+	benchStores(b, func(b *testing.B, s *sqlstore.Store, _ *atomic.Int64) {
+		now := time.Now()
+		for batch := range int64(100) { // five pushes a device, in two days
+			a := benchPush(batch, 256, now)
+			a.Targets = a.Targets[:0]
+			for o := range push.Ordinal(1000) {
+				a.Targets = append(a.Targets, push.Ordinal(batch%20)*1000+o)
+			}
+			a.Push.Expires = now.Add(time.Duration(48+24*(batch%2)) * time.Hour)
+			if _, _, err := s.Accept(context.Background(), a); err != nil {
+				b.Fatal(err)
+			}
+		}
+		callers(b, 64, func(int64) error {
+			all, err := s.Owed(context.Background(), 1, push.Ordinal(rand.Uint32N(devices)), now, 32, nil)
+			if err == nil && len(all) != 5 {
+				err = fmt.Errorf("owed %d, want 5", len(all))
+			}
+			return err
+		})
+	})
+}
+
+// BenchmarkReceipts stores a delivery's two receipts: that it was sent, and that it arrived, which takes the row away.
+func BenchmarkReceipts(b *testing.B) {
+	benchStores(b, func(b *testing.B, s *sqlstore.Store, commits *atomic.Int64) {
+		now := time.Now()
+		var pushes []*push.Acceptance
+		for i := int64(0); i*1000 < int64(b.N); i++ {
+			a := benchPush(i, 256, now)
+			a.Targets = a.Targets[:0]
+			for o := range push.Ordinal(1000) {
+				a.Targets = append(a.Targets, o*977%benchDevices)
+			}
+			if _, _, err := s.Accept(context.Background(), a); err != nil {
+				b.Fatal(err)
+			}
+			pushes = append(pushes, a)
+		}
+		commits.Store(0)
+		callers(b, 1024, func(i int64) error {
+			a := pushes[(i-1)/1000]
+			d := push.Delivery{ID: a.Push.ID, App: 1, Kind: push.Direct, Expires: a.Push.Expires}
+			o := a.Targets[(i-1)%1000]
+			return s.Receive(context.Background(), d.Receipt(o, push.MarkSent), d.Receipt(o, push.MarkDelivered))
+		})
+		b.ReportMetric(float64(b.N)/float64(commits.Load()), "rows/commit")
+		if n := s.InboxRows(); n != int64(1000*len(pushes)-b.N) {
+			b.Errorf("%d rows are left, want %d", n, 1000*len(pushes)-b.N)
+		}
+	})
+}
