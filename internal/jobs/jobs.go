@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,10 @@ type Queue struct {
 	stop  func(ctx context.Context) error
 	wake  func(ctx context.Context, args run, opts *river.InsertOpts) error
 	close func() error
+
+	// starting keeps wake-ups and the client's start apart: the client may be asked before it starts and afterwards, but not
+	// meanwhile.
+	starting sync.RWMutex
 }
 
 // run is the job that wakes a bulk push up.
@@ -154,6 +159,8 @@ var unasked = []rivertype.JobState{
 
 // Wake asks for the push's run now, unless one is asked for already.
 func (q *Queue) Wake(ctx context.Context, app push.AppID, id push.ID) error {
+	q.starting.RLock()
+	defer q.starting.RUnlock()
 	err := q.wake(ctx, run{App: app, Push: id}, &river.InsertOpts{
 		UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: unasked},
 	})
@@ -162,7 +169,10 @@ func (q *Queue) Wake(ctx context.Context, app push.AppID, id push.ID) error {
 
 // Run works until ctx ends, waits for the jobs under way, and returns.
 func (q *Queue) Run(ctx context.Context) error {
-	if err := q.start(context.WithoutCancel(ctx)); err != nil {
+	q.starting.Lock()
+	err := q.start(context.WithoutCancel(ctx))
+	q.starting.Unlock()
+	if err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
 	<-ctx.Done()

@@ -52,6 +52,8 @@ func (a App) Validate() error {
 	switch {
 	case a.Name == "" || utf8.RuneCountInString(a.Name) > 64:
 		return invalid("name", "an app's name has 1 to 64 characters")
+	case !utf8.ValidString(a.Name):
+		return invalid("name", "is not UTF-8")
 	case strings.ContainsFunc(a.Name, func(r rune) bool { return r < ' ' || r == '/' || r == 0x7f }):
 		return invalid("name", "an app's name has no control characters and no slash")
 	}
@@ -61,9 +63,12 @@ func (a App) Validate() error {
 	if _, err := time.LoadLocation(a.TimeZone); err != nil || a.TimeZone == "Local" {
 		return invalid("time_zone", "not an IANA time zone")
 	}
-	for p := range a.Packages {
-		if !p.Valid() {
+	for p, name := range a.Packages {
+		switch {
+		case !p.Valid():
 			return invalid("packages", "not a platform")
+		case len(name) > MaxLabel || !text(name):
+			return invalid("packages."+p.String(), "has at most 256 bytes of UTF-8")
 		}
 	}
 	return within("settings", a.Settings.Validate())

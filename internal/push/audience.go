@@ -58,8 +58,9 @@ func (f *FileOf) UnmarshalJSON(b []byte) error {
 
 // Limits of audiences.
 const (
-	MaxDirect = 1000 // targets of a direct push
-	MaxTarget = 128  // bytes of one target's name
+	MaxDirect = 1000     // targets of a direct push
+	MaxTarget = 128      // bytes of one target's name
+	MaxWhere  = 64 << 10 // bytes of an expression
 )
 
 // Direct reports whether a names its devices one by one, so that a push to it is one message and a row a device. All
@@ -82,32 +83,56 @@ func (a Audience) Validate() error {
 	case (a.File != "") != (a.Of != nil):
 		return invalid("of", "goes with file, and says what its lines are")
 	}
-	for _, p := range a.Platforms {
-		if !p.Valid() {
-			return invalid("platforms", "is android, ios, harmony or web")
+	for i, p := range a.Platforms {
+		if !p.Valid() || slices.Contains(a.Platforms[:i], p) {
+			return invalid("platforms", "is android, ios, harmony or web, each once")
 		}
 	}
 	switch {
+	case a.File != "":
+		return a.validateFile()
 	case a.Devices != nil:
 		return targets("devices", a.Devices)
 	case a.Accounts != nil:
 		return targets("accounts", a.Accounts)
 	case a.Aliases != nil:
+		if len(a.Aliases.Type) > MaxTarget || !text(a.Aliases.Type) {
+			return invalid("aliases.type", "has at most 128 bytes of UTF-8")
+		}
 		return targets("aliases.values", a.Aliases.Values)
 	case a.Where != nil:
-		if !object(a.Where) {
-			return invalid("where", "is not a JSON object")
-		}
+		return where(a.Where)
 	}
 	return nil
+}
+
+// validateFile checks the names of a file and of what is in it; its lines are for whoever reads it.
+func (a Audience) validateFile() error {
+	if len(a.Of.Alias) > MaxTarget || !text(a.Of.Alias) || a.Of.Devices && a.Of.Alias != "" {
+		return invalid("of", `is "devices" or an alias type of at most 128 bytes`)
+	}
+	return targets("file", []string{a.File})
+}
+
+// where checks the form of an expression; what it says is for the index to read.
+func where(expr json.RawMessage) error {
+	switch {
+	case !object(expr):
+		return invalid("where", "is not a JSON object")
+	case len(expr) > MaxWhere:
+		return invalid("where", "is more than 64 KiB")
+	case !utf8.Valid(expr):
+		return invalid("where", "is not UTF-8")
+	}
+	return raw("where", expr)
 }
 
 func targets(field string, names []string) error {
 	if len(names) == 0 || len(names) > MaxDirect {
 		return invalid(field, "names 1 to 1000 targets")
 	}
-	if slices.ContainsFunc(names, func(n string) bool { return n == "" || len(n) > MaxTarget || !utf8.ValidString(n) }) {
-		return invalid(field, "a name has 1 to 128 bytes of UTF-8")
+	if slices.ContainsFunc(names, func(n string) bool { return n == "" || len(n) > MaxTarget || !text(n) }) {
+		return invalid(field, "a name has 1 to 128 bytes of UTF-8, without NUL")
 	}
 	return nil
 }

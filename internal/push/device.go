@@ -3,7 +3,6 @@ package push
 import (
 	"encoding/json"
 	"time"
-	"unicode/utf8"
 )
 
 // A Platform is the system a device runs. The zero Platform is none.
@@ -144,8 +143,8 @@ func ValidateAttributes(attrs map[string]string) error {
 		switch {
 		case k == "" || len(k) > MaxAttributeKey || !identifier(k):
 			return invalid("attributes", "a name has 1 to 64 letters, digits, '_', '-' and '.'")
-		case len(v) > MaxAttributeValue || !utf8.ValidString(v):
-			return invalid("attributes."+k, "a value is at most 256 bytes of UTF-8")
+		case len(v) > MaxAttributeValue || !text(v):
+			return invalid("attributes."+k, "a value is at most 256 bytes of UTF-8, without NUL")
 		}
 	}
 	return nil
@@ -166,6 +165,8 @@ func ValidateTokens(tokens map[string]Token) error {
 			return invalid("tokens", "no such channel")
 		case len(t.Token) > MaxToken || len(t.Web) > MaxToken || len(t.P256dh) > MaxToken || len(t.Auth) > MaxToken:
 			return invalid("tokens."+channel, "a token is at most 4096 bytes")
+		case !text(t.Token) || !text(t.Web) || !text(t.P256dh) || !text(t.Auth):
+			return invalid("tokens."+channel, "is not UTF-8 without NUL")
 		case t.Env != "" && t.Env != "production" && t.Env != "sandbox":
 			return invalid("tokens."+channel+".env", "is production or sandbox")
 		case channel == "webpush" && t != (Token{}) && (t.Web == "" || t.P256dh == "" || t.Auth == ""):

@@ -3,9 +3,11 @@ package push
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"math"
+	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 )
 
 // A Message is what a device gets: a notification to show, data to pass through, or both; or a recall of an earlier
@@ -14,7 +16,7 @@ import (
 type Message struct {
 	Notification *Notification              `json:"notification,omitempty"`
 	Data         json.RawMessage            `json:"data,omitempty"`     // any JSON value, for the app
-	Template     *TemplateUse               `json:"template,omitempty"` // instead of a notification
+	Template     *TemplateUse               `json:"template,omitempty"` // gives the texts; a notification beside it the rest
 	Extras       map[string]json.RawMessage `json:"extras,omitempty"`   // the developer's keys, beside either
 	APNS         json.RawMessage            `json:"apns,omitempty"`     // the payload for iOS as it came: {"aps": {…}, …}
 	Vendors      map[string]json.RawMessage `json:"vendors,omitempty"`  // hints by vendor channel: {"hms": {…}}
@@ -94,7 +96,7 @@ type Placement struct {
 	InApp       *bool  `json:"inapp,omitempty"` // show inside the app where notifications are off
 }
 
-// A Badge sets the number on the app's icon, or adds to it. Exactly one field is given.
+// A Badge sets the number on the app's icon, or adds to it. Exactly one of Set and Add is given.
 type Badge struct {
 	Set   *int   `json:"set,omitempty"`
 	Add   *int   `json:"add,omitempty"`
@@ -138,67 +140,121 @@ const MaxMessage = 64 << 10
 
 // Validate reports what is wrong with m. It does not know the limits of a service or a vendor.
 func (m Message) Validate() error {
-	forms := 0
+	if err := m.validateForm(); err != nil {
+		return err
+	}
+	if err := texts(m); err != nil {
+		return err
+	}
+	if err := m.validateRaw(); err != nil {
+		return err
+	}
 	if m.Notification != nil {
-		forms++
-	}
-	if m.Template != nil {
-		forms++
-	}
-	switch {
-	case m.Recall != 0 && (forms > 0 || m.Data != nil):
-		return invalid("recall", "stands alone")
-	case m.Recall == 0 && forms == 0 && len(m.Data) == 0:
-		return invalid("", "needs one of notification, data, template")
-	case forms > 1:
-		return invalid("template", "and notification exclude each other")
-	case m.Template != nil && m.Template.Name == "":
-		return invalid("template.name", "is empty")
-	case m.Personal != nil && m.Template == nil:
-		return invalid("personal", "goes with template")
-	case len(m.Data) > 0 && !json.Valid(m.Data):
-		return invalid("data", "is not JSON")
-	case len(m.APNS) > 0 && !object(m.APNS):
-		return invalid("apns", "is not a JSON object")
-	}
-	for k, v := range m.Vendors {
-		if !object(v) {
-			return invalid("vendors."+k, "is not a JSON object")
+		if m.Template == nil && m.Notification.Title == "" && m.Notification.Body == "" && m.Notification.Ticker == "" {
+			return invalid("notification.title", "a notification needs a title, a body or a ticker")
 		}
-	}
-	if m.Notification != nil {
 		if err := m.Notification.validate(); err != nil {
 			return within("notification", err)
 		}
 	}
-	if n, err := json.Marshal(m); err != nil || len(n) > MaxMessage {
+	switch b, err := json.Marshal(m); {
+	case err != nil: // a time that RFC 3339 does not know
+		return invalid("", "has no JSON form")
+	case len(b) > MaxMessage:
 		return invalid("", "is larger than "+strconv.Itoa(MaxMessage)+" bytes")
 	}
 	return nil
 }
 
-func (n *Notification) validate() error {
-	for _, f := range []struct{ name, text string }{
-		{"title", n.Title}, {"subtitle", n.Subtitle}, {"body", n.Body}, {"ticker", n.Ticker},
-	} {
-		if !utf8.ValidString(f.text) {
-			return invalid(f.name, "is not UTF-8")
+// validateForm checks which parts m has.
+func (m Message) validateForm() error {
+	shown := m.Notification != nil || m.Template != nil
+	switch {
+	case m.Recall < 0:
+		return invalid("recall", "is not a push")
+	case m.Recall != 0 && (shown || m.Data != nil || m.Extras != nil || m.APNS != nil || m.Personal != nil):
+		return invalid("recall", "stands alone")
+	case m.Recall == 0 && !shown && len(m.Data) == 0:
+		return invalid("", "needs one of notification, data, template")
+	case m.Template != nil && m.Template.Name == "":
+		return invalid("template.name", "is empty")
+	case m.Template != nil && len(m.Template.Name) > MaxLabel:
+		return invalid("template.name", "is more than 256 bytes")
+	case m.Personal != nil && m.Template == nil:
+		return invalid("personal", "goes with template")
+	}
+	for target := range m.Personal {
+		if target == "" || len(target) > MaxTarget {
+			return invalid("personal", "a name has 1 to 128 bytes")
 		}
 	}
+	for vendor := range m.Vendors {
+		if !identifier(vendor) || len(vendor) > MaxAttributeKey {
+			return invalid("vendors", "a name has 1 to 64 letters, digits, '_', '-' and '.'")
+		}
+	}
+	return nil
+}
+
+// validateRaw checks what m carries as it came, the parts of a map in the order of their names.
+func (m Message) validateRaw() error {
+	if err := raw("data", m.Data); err != nil {
+		return err
+	}
+	if err := rawObject("apns", m.APNS); err != nil {
+		return err
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.Extras)) {
+		if err := raw("extras."+k, m.Extras[k]); err != nil {
+			return err
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.Vendors)) {
+		if !object(m.Vendors[k]) {
+			return invalid("vendors."+k, "is not a JSON object")
+		}
+		if err := raw("vendors."+k, m.Vendors[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Notification) validate() error {
 	switch {
-	case n.Title == "" && n.Body == "" && n.Ticker == "":
-		return invalid("title", "a notification needs a title, a body or a ticker")
-	case n.Badge != nil && (n.Badge.Set == nil) == (n.Badge.Add == nil):
-		return invalid("badge", "has exactly one of set and add")
-	case n.Badge != nil && n.Badge.Set != nil && *n.Badge.Set < 0:
-		return invalid("badge.set", "is not negative")
 	case n.ShowFrom != nil && n.ShowUntil != nil && !n.ShowFrom.Before(*n.ShowUntil):
-		return invalid("show_until", "is after show_from")
+		return invalid("show_until", "is not after show_from")
 	case n.Priority != nil && (*n.Priority < -2 || *n.Priority > 2):
 		return invalid("priority", "is -2 to 2")
+	case n.Importance != nil && (*n.Importance < 0 || *n.Importance > 4):
+		return invalid("importance", "is 0 to 4")
+	case n.Style < -math.MaxInt32 || n.Style > math.MaxInt32:
+		return invalid("style", "does not fit 32 bits")
+	case !oneOf(n.Layout, "", "big_text", "big_image", "lines", "banner"):
+		return invalid("layout", "is big_text, big_image, lines or banner")
+	case n.Repeat != nil && (n.Repeat.Times < 1 || n.Repeat.Times > math.MaxInt32):
+		return invalid("repeat.times", "is at least 1 and fits 32 bits")
+	}
+	if n.Badge != nil {
+		if err := n.Badge.validate(); err != nil {
+			return within("badge", err)
+		}
 	}
 	if n.Click != nil {
 		return within("click", n.Click.validate())
+	}
+	return nil
+}
+
+// validate keeps badges within what devices count with.
+func (b *Badge) validate() error {
+	switch {
+	case (b.Set == nil) == (b.Add == nil):
+		return invalid("", "has exactly one of set and add")
+	case b.Set != nil && (*b.Set < 0 || *b.Set > math.MaxInt32):
+		return invalid("set", "is not negative and fits 32 bits")
+	case b.Add != nil && (*b.Add < -math.MaxInt32 || *b.Add > math.MaxInt32):
+		return invalid("add", "does not fit 32 bits")
 	}
 	return nil
 }
@@ -209,6 +265,9 @@ func (c *Click) validate() error {
 			return invalid(field, "is needed by this action")
 		}
 		return nil
+	}
+	if err := raw("custom", c.Custom); err != nil {
+		return err
 	}
 	switch c.Action {
 	case ClickApp, ClickNone, ClickCustom:

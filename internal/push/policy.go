@@ -1,7 +1,10 @@
 package push
 
 import (
+	"math"
 	"regexp"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -76,6 +79,7 @@ const (
 	MaxAhead      = 180 * 24 * time.Hour // how far ahead a push may start
 	MaxCollapseID = 64                   // bytes
 	MaxLabel      = 256                  // bytes
+	MaxSMSValues  = 4096                 // bytes of names and values
 )
 
 var collapseID = regexp.MustCompile(`^[\x21-\x7e]*$`)
@@ -98,16 +102,12 @@ func (p Policy) Validate(now time.Time, maxTTL time.Duration) error {
 		return invalid("expire_at", "is not after the start")
 	case p.ExpireAt != nil && p.ExpireAt.Sub(start) > maxTTL:
 		return invalid("expire_at", "is more than the app's "+FormatDuration(maxTTL)+" after the start")
-	case p.Rate < 0:
-		return invalid("rate", "is not negative")
+	case p.Rate < 0 || p.Rate > math.MaxInt32:
+		return invalid("rate", "is not negative and fits 32 bits")
 	case p.Network != "" && p.Network != AnyNetwork && p.Network != WiFi && p.Network != Mobile:
 		return invalid("network", "is any, wifi or mobile")
 	case len(p.CollapseID) > MaxCollapseID || !collapseID.MatchString(p.CollapseID):
 		return invalid("collapse_id", "is at most 64 visible ASCII characters")
-	case !oneOf(p.Channels, "", "auto", "own", "vendor", "own_first"):
-		return invalid("channels", "is auto, own, vendor or own_first")
-	case !oneOf(p.APNSEnv, "", "production", "sandbox"):
-		return invalid("apns_env", "is production or sandbox")
 	case !oneOf(p.Quiet, "", "hold", "drop", "ignore"):
 		return invalid("quiet", "is hold, drop or ignore")
 	}
@@ -116,6 +116,81 @@ func (p Policy) Validate(now time.Time, maxTTL time.Duration) error {
 	} {
 		if len(l.v) > MaxLabel {
 			return invalid(l.field, "is more than 256 bytes")
+		}
+	}
+	if err := p.Ways.validate(maxTTL); err != nil {
+		return err
+	}
+	if p.SMS != nil {
+		if err := p.SMS.validate(maxTTL); err != nil {
+			return within("sms", err)
+		}
+	}
+	if p.Recurring != nil {
+		if err := p.Recurring.validate(); err != nil {
+			return within("recurring", err)
+		}
+	}
+	return texts(p)
+}
+
+func (w Ways) validate(maxTTL time.Duration) error {
+	switch {
+	case !oneOf(w.Channels, "", "auto", "own", "vendor", "own_first"):
+		return invalid("channels", "is auto, own, vendor or own_first")
+	case w.Deadline < 0 || w.Deadline.Std() > maxTTL:
+		return invalid("deadline", "is at most "+FormatDuration(maxTTL))
+	case w.Deadline != 0 && w.Channels != "own_first":
+		return invalid("deadline", "goes with channels own_first")
+	case !oneOf(w.APNSEnv, "", "production", "sandbox"):
+		return invalid("apns_env", "is production or sandbox")
+	}
+	for i, name := range w.Only {
+		if name != "own" && !slices.Contains(TokenChannels(), name) || slices.Contains(w.Only[:i], name) {
+			return invalid("only", "is own or names of vendor channels, each once")
+		}
+	}
+	return nil
+}
+
+func (s *SMS) validate(maxTTL time.Duration) error {
+	switch {
+	case s.Template == "" || len(s.Template) > MaxLabel:
+		return invalid("template", "has 1 to 256 bytes")
+	case len(s.Signature) > MaxLabel:
+		return invalid("signature", "is more than 256 bytes")
+	case s.After < 0 || s.After.Std() > maxTTL:
+		return invalid("after", "is at most "+FormatDuration(maxTTL))
+	case !oneOf(s.Unless, "", "delivered", "opened"):
+		return invalid("unless", "is delivered or opened")
+	case s.Max < 0 || s.Max > math.MaxInt32:
+		return invalid("max", "is not negative and fits 32 bits")
+	}
+	n := 0
+	for k, v := range s.Values {
+		n += len(k) + len(v)
+	}
+	if n > MaxSMSValues {
+		return invalid("values", "are more than 4096 bytes")
+	}
+	return nil
+}
+
+func (r *Recurring) validate() error {
+	most := map[string]int{"day": 0, "week": 7, "month": 31}[r.Every]
+	switch _, err := time.Parse(time.TimeOnly, r.At); {
+	case !oneOf(r.Every, "day", "week", "month"):
+		return invalid("every", "is day, week or month")
+	case err != nil || len(r.At) != len(time.TimeOnly):
+		return invalid("at", "is a time of day like 09:45:11")
+	case (most == 0) != (len(r.On) == 0):
+		return invalid("on", "goes with week and month, which need it")
+	case r.Until.Before(r.From):
+		return invalid("until", "is before from")
+	}
+	for i, d := range r.On {
+		if d < 1 || d > most || slices.Contains(r.On[:i], d) {
+			return invalid("on", "has days from 1 to "+strconv.Itoa(most)+", each once")
 		}
 	}
 	return nil

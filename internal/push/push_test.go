@@ -26,6 +26,9 @@ func fieldOf(err error) string {
 	return ""
 }
 
+// nested returns JSON of n arrays in each other.
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
 func TestRequestValidation(t *testing.T) {
 	app := push.App{ID: 1, Name: "demo"}
 	good := func() push.Request {
@@ -82,6 +85,95 @@ func TestRequestValidation(t *testing.T) {
 		{"a ttl below a second", func(r *push.Request) { r.Policy.TTL = 1 }, "policy.ttl"},
 		{"a negative rate", func(r *push.Request) { r.Policy.Rate = -1 }, "policy.rate"},
 		{"a collapse id with a space", func(r *push.Request) { r.Policy.CollapseID = "a b" }, "policy.collapse_id"},
+		{"a target with NUL", func(r *push.Request) { r.Audience = push.Audience{Devices: []string{"a\x00"}} }, "audience.devices"},
+		{"a platform twice", func(r *push.Request) { r.Audience.Platforms = []push.Platform{push.IOS, push.IOS} }, "audience.platforms"},
+		{"an alias type that is not UTF-8", func(r *push.Request) {
+			r.Audience = push.Audience{Aliases: &push.Aliases{Type: "\xff", Values: []string{"a"}}}
+		}, "audience.aliases.type"},
+		{"a file of a long alias type", func(r *push.Request) {
+			r.Audience = push.Audience{File: "f", Of: &push.FileOf{Alias: strings.Repeat("a", 129)}}
+		}, "audience.of"},
+		{"an expression that is too deep", func(r *push.Request) {
+			r.Audience = push.Audience{Where: json.RawMessage(`{"not":` + nested(push.MaxDepth) + `}`)}
+		}, "audience.where"},
+		{"an expression that is too long", func(r *push.Request) {
+			r.Audience = push.Audience{Where: json.RawMessage(`{"tag":"` + strings.Repeat("a", push.MaxWhere) + `"}`)}
+		}, "audience.where"},
+		{"a template, with a notification for the rest", func(r *push.Request) {
+			r.Message.Template = &push.TemplateUse{Name: "t"}
+			r.Message.Notification = &push.Notification{Placement: push.Placement{ChannelID: "c"}}
+		}, ""},
+		{"a recall with extras", func(r *push.Request) {
+			r.Message = push.Message{Recall: 7, Extras: map[string]json.RawMessage{"a": json.RawMessage(`1`)}}
+		}, "message.recall"},
+		{"text with NUL", func(r *push.Request) { r.Message.Notification.Body = "a\x00b" }, "message.notification.body"},
+		{"a sound that is not UTF-8", func(r *push.Request) { r.Message.Notification.Sound = ptr("\xff") }, "message.notification.sound"},
+		{"a line that is not UTF-8", func(r *push.Request) { r.Message.Notification.Lines = []string{"a", "\xff"} }, "message.notification.lines"},
+		{"data that is not UTF-8", func(r *push.Request) { r.Message.Data = json.RawMessage("\"\xff\"") }, "message.data"},
+		{"data that is not JSON", func(r *push.Request) { r.Message.Data = json.RawMessage(`{`) }, "message.data"},
+		{"data as deep as it may be", func(r *push.Request) { r.Message.Data = json.RawMessage(nested(push.MaxDepth)) }, ""},
+		{"data that is too deep", func(r *push.Request) { r.Message.Data = json.RawMessage(nested(push.MaxDepth + 1)) }, "message.data"},
+		{"data with many brackets in a string", func(r *push.Request) {
+			r.Message.Data = json.RawMessage(`"\"` + strings.Repeat("[", 1000) + `"`)
+		}, ""},
+		{"extras that are not JSON", func(r *push.Request) {
+			r.Message.Extras = map[string]json.RawMessage{"a": json.RawMessage(`x`)}
+		}, "message.extras.a"},
+		{"an extra's name that is not UTF-8", func(r *push.Request) {
+			r.Message.Extras = map[string]json.RawMessage{"\xff": json.RawMessage(`1`)}
+		}, "message.extras"},
+		{"apns that is too deep", func(r *push.Request) {
+			r.Message.APNS = json.RawMessage(`{"aps":` + nested(push.MaxDepth) + `}`)
+		}, "message.apns"},
+		{"a vendor's name with a space", func(r *push.Request) {
+			r.Message.Vendors = map[string]json.RawMessage{"h ms": json.RawMessage(`{}`)}
+		}, "message.vendors"},
+		{"values for a nameless device", func(r *push.Request) {
+			r.Message.Template = &push.TemplateUse{Name: "t"}
+			r.Message.Personal = map[string]map[string]string{"": {"a": "b"}}
+		}, "message.personal"},
+		{"a personal value that is not UTF-8", func(r *push.Request) {
+			r.Message.Template = &push.TemplateUse{Name: "t"}
+			r.Message.Personal = map[string]map[string]string{"d": {"a": "\xff"}}
+		}, "message.personal.d.a"},
+		{"custom that is not JSON", func(r *push.Request) {
+			r.Message.Notification.Click = &push.Click{Action: push.ClickCustom, Custom: json.RawMessage(`{`)}
+		}, "message.notification.click.custom"},
+		{"a badge beyond 32 bits", func(r *push.Request) {
+			r.Message.Notification.Badge = &push.Badge{Add: ptr(-1 << 31)}
+		}, "message.notification.badge.add"},
+		{"a style beyond 32 bits", func(r *push.Request) { r.Message.Notification.Style = 1 << 31 }, "message.notification.style"},
+		{"an importance of 5", func(r *push.Request) { r.Message.Notification.Importance = ptr(5) }, "message.notification.importance"},
+		{"an unknown layout", func(r *push.Request) { r.Message.Notification.Layout = "round" }, "message.notification.layout"},
+		{"no repetition", func(r *push.Request) { r.Message.Notification.Repeat = &push.Repeat{} }, "message.notification.repeat.times"},
+		{"a time that JSON does not know", func(r *push.Request) {
+			r.Message.Notification.ShowUntil = ptr(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC))
+		}, "message"},
+		{"a rate beyond 32 bits", func(r *push.Request) { r.Policy.Rate = 1 << 31 }, "policy.rate"},
+		{"a label that is not UTF-8", func(r *push.Request) { r.Policy.Topic = "\xff" }, "policy.topic"},
+		{"a label with NUL", func(r *push.Request) { r.Policy.Category = "\x00" }, "policy.category"},
+		{"a deadline for nothing", func(r *push.Request) { r.Policy.Deadline = push.Duration(time.Minute) }, "policy.deadline"},
+		{"own first, with a deadline", func(r *push.Request) {
+			r.Policy.Channels, r.Policy.Deadline = "own_first", push.Duration(time.Minute)
+		}, ""},
+		{"an unknown channel", func(r *push.Request) { r.Policy.Only = []string{"own", "pigeon"} }, "policy.only"},
+		{"a text message without a template", func(r *push.Request) { r.Policy.SMS = &push.SMS{} }, "policy.sms.template"},
+		{"a text message next year", func(r *push.Request) {
+			r.Policy.SMS = &push.SMS{Template: "t", After: push.Duration(365 * 24 * time.Hour)}
+		}, "policy.sms.after"},
+		{"a text message with long values", func(r *push.Request) {
+			r.Policy.SMS = &push.SMS{Template: "t", Values: map[string]string{"a": strings.Repeat("x", push.MaxSMSValues)}}
+		}, "policy.sms.values"},
+		{"Mondays and Sundays", func(r *push.Request) {
+			r.Policy.Recurring = &push.Recurring{Every: "week", On: []int{1, 7}, At: "09:45:11", From: now, Until: now.Add(240 * time.Hour)}
+		}, ""},
+		{"the eighth day of the week", func(r *push.Request) {
+			r.Policy.Recurring = &push.Recurring{Every: "week", On: []int{8}, At: "09:45:11", From: now, Until: now}
+		}, "policy.recurring.on"},
+		{"a quarter to ten", func(r *push.Request) {
+			r.Policy.Recurring = &push.Recurring{Every: "day", At: "9:45", From: now, Until: now}
+		}, "policy.recurring.at"},
+		{"a key with NUL", func(r *push.Request) { r.Key.Value = "a\x00" }, "key"},
 		{"a label of 257 bytes", func(r *push.Request) { r.Policy.Group = strings.Repeat("g", 257) }, "policy.group"},
 		{"a key of 257 bytes", func(r *push.Request) { r.Key.Value = strings.Repeat("k", 257) }, "key"},
 	} {
@@ -302,6 +394,8 @@ func TestDeviceValidation(t *testing.T) {
 		{"a long attribute", func(r *push.Registration) {
 			r.Attributes = map[string]string{"city": strings.Repeat("x", 257)}
 		}, "attributes.city"},
+		{"an attribute with NUL", func(r *push.Registration) { r.Attributes = map[string]string{"city": "\x00"} }, "attributes.city"},
+		{"a token that is not UTF-8", func(r *push.Registration) { r.Tokens = map[string]push.Token{"hms": {Token: "\xff"}} }, "tokens.hms"},
 		{"a token of an unknown channel", func(r *push.Registration) { r.Tokens = map[string]push.Token{"pigeon": {Token: "t"}} }, "tokens"},
 		{"half a web push subscription", func(r *push.Registration) {
 			r.Tokens = map[string]push.Token{"webpush": {Web: "https://example.com"}}

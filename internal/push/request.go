@@ -35,6 +35,17 @@ const MaxKey = 256
 // Zero reports whether there is no key.
 func (k Key) Zero() bool { return k.Value == "" }
 
+// Validate reports what is wrong with k. It goes before a key is looked up, not only before it is stored.
+func (k Key) Validate() error {
+	switch {
+	case len(k.Value) > MaxKey:
+		return invalid("key", "is more than 256 bytes")
+	case !text(k.Value) || !text(k.Namespace):
+		return invalid("key", "is not UTF-8 without NUL")
+	}
+	return nil
+}
+
 // Validate reports what is wrong with r, if it is accepted at now in app. Field is the path in native REST's form.
 func (r Request) Validate(now time.Time, app App) error {
 	if err := r.Audience.Validate(); err != nil {
@@ -46,10 +57,7 @@ func (r Request) Validate(now time.Time, app App) error {
 	if err := r.Policy.Validate(now, app.Settings.Duration(SettingMaxTTL)); err != nil {
 		return within("policy", err)
 	}
-	if len(r.Key.Value) > MaxKey {
-		return invalid("key", "is more than 256 bytes")
-	}
-	return nil
+	return r.Key.Validate()
 }
 
 // Fingerprint returns a hash of what r asks for: audience, message and policy, not the key, the origin or the request

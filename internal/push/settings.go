@@ -12,6 +12,9 @@ import (
 // defaults.
 type Settings map[string]string
 
+// MaxSetting is the most bytes of a setting's value.
+const MaxSetting = 16 << 10
+
 // A Setting is one switch of an app: its key, default and meaning, and how its value is checked.
 type Setting struct {
 	Key     string
@@ -79,6 +82,9 @@ func (s Settings) Validate() error {
 		i := slices.IndexFunc(all, func(c Setting) bool { return c.Key == k })
 		if i < 0 {
 			return invalid(k, "no such setting")
+		}
+		if len(v) > MaxSetting {
+			return invalid(k, "is more than 16384 bytes")
 		}
 		if err := all[i].check(v); err != nil {
 			return within(k, err)
