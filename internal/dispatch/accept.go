@@ -2,9 +2,9 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"time"
 
-	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
@@ -12,13 +12,18 @@ import (
 // at once has been posted or will be within moments. A repeated key returns the first push.
 //
 // Invalid names the field; NotFound means that none of the named devices is the app's; Conflict a key that was used for
-// another request; TooMany and Unavailable may be tried again with the same key.
+// another request; TooMany and Unavailable may be tried again with the same key. After Unavailable the outcome is unknown.
 func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, error) {
 	const op = "dispatch.Accept"
 	app, err := d.Audience.App(r.App)
+	if err == nil {
+		err = r.Key.Validate()
+	}
 	if err != nil {
 		return push.Push{}, push.Wrap(op, err)
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	if !r.Key.Zero() {
 		first, found, err := d.first(ctx, r)
 		if err != nil || found {
@@ -31,7 +36,7 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 	}
 	p := push.Push{
 		ID: d.NextID(), App: r.App, Kind: push.Bulk, State: firstState(r), Request: r,
-		Created: now, Start: r.Policy.Start(now), Expires: r.Policy.Expiry(now),
+		Created: now, Start: r.Policy.Start(now), Expires: expiry(r.Policy, app, now),
 	}
 	if r.Audience.Direct() && r.Policy.StartAt == nil {
 		p.Kind = push.Direct
@@ -40,6 +45,15 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 		p, err = d.acceptBulk(ctx, p)
 	}
 	return p, push.Wrap(op, err)
+}
+
+// expiry returns when a push ends to be owed: the app's greatest time to live bounds the default, too.
+func expiry(p push.Policy, app push.App, now time.Time) time.Time {
+	end, most := p.Expiry(now), p.Start(now).Add(app.Settings.Duration(push.SettingMaxTTL))
+	if most.Before(end) {
+		return most
+	}
+	return end
 }
 
 // firstState returns the state in which r is accepted.
@@ -62,8 +76,51 @@ func (d *Dispatcher) first(ctx context.Context, r push.Request) (push.Push, bool
 	case r.Key.Strict && fingerprint != r.Fingerprint():
 		return push.Push{}, false, &push.Error{Kind: push.Conflict, Field: "key", Msg: "this key was used for another request"}
 	}
-	p.State = firstState(r) // what the first answer said
-	return p, true, nil
+	return d.again(ctx, p, r), true, nil
+}
+
+// again returns p, the first push of a key, in the state of the first answer. That answer may have been lost because its
+// commit's outcome was not known: then nobody has looked after the push yet, so it is looked after now.
+func (d *Dispatcher) again(ctx context.Context, p push.Push, r push.Request) push.Push {
+	over := p.State.Final() || !p.Expires.After(d.opts.Now())
+	switch {
+	case over:
+	case p.Kind == push.Direct:
+		named, _ := d.Audience.Resolve(r.App, r.Audience.Devices, r.Audience.Platforms)
+		for _, n := range named {
+			d.waiting.add(p.App, n.Ordinal)
+			d.Gateway.Wake(n.Ref)
+		}
+	case d.live.get(p.App, p.ID) == nil:
+		if err := d.revive(ctx, p.App, p.ID); err != nil {
+			d.opts.Log.Warn("a push is not looked after until the next start", "push", p.ID, "err", err)
+		}
+	}
+	p.State = firstState(r)
+	return p
+}
+
+// revive takes a push from the record among the live ones, and has it started when it is due.
+func (d *Dispatcher) revive(ctx context.Context, app push.AppID, id push.ID) error {
+	row, err := d.Bulk.Load(ctx, app, id)
+	if err == nil && !row.Push.State.Final() {
+		err = d.adopt(row)
+	}
+	if err == nil {
+		d.due(ctx, row.Push)
+	}
+	return err
+}
+
+// due has a bulk push started when its time has come.
+func (d *Dispatcher) due(ctx context.Context, p push.Push) {
+	if p.Start.After(d.opts.Now()) {
+		d.agenda.add(p.Start, p.App, p.ID)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	d.wake(ctx, p.App, p.ID)
 }
 
 func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App) (push.Push, error) {
@@ -81,9 +138,16 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 		return push.Push{}, err
 	}
 	stored, repeated, err := d.Record.Accept(ctx, &a)
-	if err != nil || repeated {
-		stored.State = p.State
-		return stored, err
+	switch {
+	case repeated:
+		return d.again(ctx, stored, p.Request), nil
+	case is(err, push.Unavailable):
+		for _, o := range a.Targets { // perhaps its rows are there
+			d.waiting.add(p.App, o)
+		}
+		return push.Push{}, err
+	case err != nil:
+		return push.Push{}, err
 	}
 	d.opts.Observe.Accepted(push.Direct, p.Request.Origin)
 	delivery := &push.Delivery{ID: p.ID, App: p.App, Kind: push.Direct, Expires: p.Expires, Payload: a.Payload}
@@ -108,10 +172,6 @@ func (d *Dispatcher) resolve(r push.Request) ([]push.Named, int, error) {
 
 // sort divides the named devices of a direct push into those that get it and those that are dropped at once.
 func (d *Dispatcher) sort(p push.Push, named []push.Named) (targets []push.Ordinal, drops []push.Receipt) {
-	var online *ordset.Set
-	if !p.Request.Policy.Offline() {
-		online = d.Gateway.Online(p.App)
-	}
 	delivery := push.Delivery{ID: p.ID, App: p.App, Kind: push.Direct, Expires: p.Expires}
 	for _, n := range named {
 		o := n.Ordinal
@@ -119,7 +179,7 @@ func (d *Dispatcher) sort(p push.Push, named []push.Named) (targets []push.Ordin
 		case p.Request.Policy.Test && !n.Test: // not in the target at all
 		case n.Blacklisted:
 			drops = append(drops, delivery.Receipt(o, push.MarkBlacklisted))
-		case online != nil && !online.Has(o):
+		case !p.Request.Policy.Offline() && !d.Presence.IsOnline(p.App, o):
 			drops = append(drops, delivery.Receipt(o, push.MarkOffline))
 		default:
 			targets = append(targets, o)
@@ -139,18 +199,18 @@ func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (_ push.Push, 
 		return push.Push{}, err
 	}
 	stored, repeated, err := d.Record.Accept(ctx, &push.Acceptance{Push: p, Payload: payload})
-	if err != nil || repeated {
-		stored.State = p.State
-		return stored, err
+	if repeated {
+		return d.again(ctx, stored, p.Request), nil
 	}
-	d.opts.Observe.Accepted(push.Bulk, p.Request.Origin)
-	if err := d.adopt(push.Live{Push: p, Payload: payload}); err != nil {
+	if err != nil && !is(err, push.Unavailable) {
 		return push.Push{}, err
 	}
-	if p.State == push.Scheduled {
-		d.agenda.add(p.Start, p.App, p.ID)
-	} else {
-		d.wake(context.WithoutCancel(ctx), p.App, p.ID)
+	// After Unavailable the push may be in the record. If it is not, its run finds that out.
+	if err := errors.Join(err, d.adopt(push.Live{Push: p, Payload: payload})); err != nil {
+		d.due(ctx, p)
+		return push.Push{}, err
 	}
+	d.opts.Observe.Accepted(push.Bulk, p.Request.Origin)
+	d.due(ctx, p)
 	return p, nil
 }

@@ -22,13 +22,16 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 		d.agenda.add(l.push.Start, app, id)
 		return nil
 	case !l.push.Expires.After(now):
-		return push.Wrap(op, d.end(ctx, l, push.Expired, "expired before it began"))
+		if err := d.end(ctx, l, push.Expired, "expired before it began"); !is(err, push.Conflict) && !is(err, push.NotFound) {
+			return push.Wrap(op, err)
+		}
+		return nil
 	}
 	if err := d.begin(ctx, l); err != nil {
-		if is(err, push.Conflict) { // somebody ended it meanwhile
-			return nil
-		}
 		return push.Wrap(op, err)
+	}
+	if !l.begun() { // somebody ended it meanwhile
+		return nil
 	}
 	d.Gateway.Broadcast(l.delivery, l.owes)
 
@@ -42,14 +45,14 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 }
 
 // begin evaluates the audience and commits the target, before the first byte leaves. One that has begun stays as it is.
+// One that is over, or was never committed, is not live any more afterwards.
 func (d *Dispatcher) begin(ctx context.Context, l *live) error {
 	defer d.turn(l.push.ID)()
-	l.mu.RLock()
-	begun := l.target != nil
-	l.mu.RUnlock()
-	if begun {
+	if l.begun() {
 		return nil
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	p := l.push
 	target, unknown := d.target(p.Request)
 	marked, settled, err := d.dropAtStart(p, target)
@@ -61,11 +64,36 @@ func (d *Dispatcher) begin(ctx context.Context, l *live) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Bulk.Begin(ctx, p.App, p.ID, chunks, target.Len(), unknown, marked); err != nil {
+	err = d.Bulk.Begin(ctx, p.App, p.ID, chunks, target.Len(), unknown, marked)
+	if is(err, push.Conflict) || is(err, push.NotFound) {
+		return d.begunElsewhere(ctx, l)
+	}
+	if err != nil {
 		return err
 	}
-	d.live.owing(p.App, target)
+	target = d.live.share(p.App, target)
 	l.begin(target, settled)
+	d.live.owing(p.App, target) // after begin: whoever rebuilds the superset meanwhile sees the target there
+	return nil
+}
+
+// begunElsewhere takes the target from the record, when begin finds that the push has left the states before it: its own
+// commit may have happened although nobody could say so.
+func (d *Dispatcher) begunElsewhere(ctx context.Context, l *live) error {
+	row, err := d.Bulk.Load(ctx, l.push.App, l.push.ID)
+	switch {
+	case is(err, push.NotFound) || err == nil && row.Push.State.Final():
+		d.live.remove(l.push.App, l.push.ID)
+		return nil
+	case err != nil:
+		return err
+	}
+	target, settled, err := sets(row)
+	if err != nil {
+		return err
+	}
+	l.begin(target, settled)
+	d.live.owing(l.push.App, target)
 	return nil
 }
 
@@ -87,7 +115,7 @@ func (d *Dispatcher) dropAtStart(p push.Push, target *ordset.Set) (map[push.Mark
 	}
 	if !p.Request.Policy.Offline() {
 		away := target.Clone()
-		away.Subtract(d.Gateway.Online(p.App))
+		away.Subtract(d.Presence.Online(p.App))
 		if err := drop(push.MarkOffline, away); err != nil {
 			return nil, nil, err
 		}

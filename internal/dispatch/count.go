@@ -25,7 +25,7 @@ func (d *Dispatcher) Count(_ context.Context, r push.Request) (push.Count, error
 	target, unknown := d.target(r)
 	c := push.Count{
 		Target:      target.Len() + unknown,
-		Online:      target.And(d.Gateway.Online(r.App)),
+		Online:      target.And(d.Presence.Online(r.App)),
 		Blacklisted: target.And(d.Audience.Blacklisted(r.App)),
 		Platforms:   map[string]int{},
 		Channels:    map[string]int{"own": target.Len()},

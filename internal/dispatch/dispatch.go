@@ -26,6 +26,7 @@ type Ports struct {
 	Receipts Receipts
 	Bulk     Bulk
 	Gateway  Gateway
+	Presence Presence
 	Audience Audience
 	Jobs     Jobs
 	NextID   func() push.ID // unique and growing, also across restarts
@@ -148,7 +149,7 @@ func (d *Dispatcher) derive(ctx context.Context, patience time.Duration) {
 
 // turn locks what may happen to one push only one at a time, and returns the function that unlocks it.
 func (d *Dispatcher) turn(id push.ID) func() {
-	mu := &d.turns[uint64(id)%uint64(len(d.turns))]
+	mu := &d.turns[uint64(id)*0x9e3779b97f4a7c15>>58] // the lower bits of most ids are alike
 	mu.Lock()
 	return mu.Unlock
 }
@@ -173,6 +174,9 @@ func (d *Dispatcher) Settled(receipts []push.Receipt) {
 // push's target.
 func (d *Dispatcher) Event(ctx context.Context, ref push.Ref, id push.ID, m push.Mark) error {
 	const op = "dispatch.Event"
+	if l := d.live.get(ref.App, id); l != nil && l.targets(ref.Ordinal) {
+		return push.Wrap(op, d.Receipts.Receive(ctx, l.delivery.Receipt(ref.Ordinal, m)))
+	}
 	p, err := d.Record.Find(ctx, ref.App, id)
 	if err != nil {
 		return push.Wrap(op, err)
@@ -207,6 +211,11 @@ func (d *Dispatcher) Removed(ctx context.Context, ref push.Ref) error {
 			return nil
 		}
 	}
+}
+
+// patient returns a context for what must not be left half known because a caller went away: it ends by itself.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 }
 
 func conflict(op, msg string) error { return &push.Error{Op: op, Kind: push.Conflict, Msg: msg} }

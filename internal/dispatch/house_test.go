@@ -24,6 +24,7 @@ type house struct {
 	*dispatch.Dispatcher
 	t       *testing.T
 	store   *sqlstore.Store
+	unsure  *unsure
 	ledger  *report.Ledger
 	gateway *gate
 	people  *people
@@ -42,8 +43,9 @@ func newHouse(t *testing.T, dir string, c *clock) *house {
 		t: t, store: store, ledger: report.New(store, nil), clock: c,
 		gateway: &gate{online: map[push.Ordinal]bool{}, withdrawn: map[push.ID]bool{}}, people: newPeople(), jobs: &wakes{},
 	}
+	h.unsure = &unsure{Store: store, happens: map[string]bool{}, fails: map[string]bool{}}
 	h.Dispatcher = dispatch.New(dispatch.Ports{
-		Record: store, Inbox: store, Receipts: store, Bulk: store, Gateway: h.gateway, Audience: h.people, Jobs: h.jobs, NextID: c.next,
+		Record: h.unsure, Inbox: h.unsure, Receipts: store, Bulk: h.unsure, Gateway: h.gateway, Presence: h.gateway, Audience: h.people, Jobs: h.jobs, NextID: c.next,
 	}, &dispatch.Options{Now: c.now})
 	store.OnReceipts(func(row push.Logged) {
 		h.ledger.Apply(row)
@@ -161,7 +163,20 @@ type gate struct {
 	mu        sync.Mutex
 	online    map[push.Ordinal]bool
 	posted    []posted
+	woken     []push.Ordinal
 	withdrawn map[push.ID]bool
+}
+
+func (g *gate) IsOnline(_ push.AppID, o push.Ordinal) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.online[o]
+}
+
+func (g *gate) Wake(ref push.Ref) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.woken = append(g.woken, ref.Ordinal)
 }
 
 type posted struct {
@@ -195,16 +210,17 @@ func (g *gate) Online(push.AppID) *ordset.Set {
 	return s
 }
 
-func (g *gate) Withdraw(_ push.AppID, id push.ID) {
+func (g *gate) Withdraw(_ push.AppID, id push.ID, _ time.Time) (settle func(bool)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.withdrawn[id] = true
-}
-
-func (g *gate) Readmit(_ push.AppID, id push.ID) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.withdrawn, id)
+	return func(committed bool) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if !committed {
+			delete(g.withdrawn, id)
+		}
+	}
 }
 
 // take returns what was posted since it was last called.
@@ -297,4 +313,63 @@ func to(devices ...string) push.Request {
 
 func toAll() push.Request {
 	return push.Request{Audience: push.Audience{All: true}, Message: push.Message{Data: json.RawMessage(`"x"`)}}
+}
+
+// unsure is a record that at times cannot say what has become of a write.
+type unsure struct {
+	*sqlstore.Store
+	mu      sync.Mutex      // guards what follows
+	happens map[string]bool // by method: it happens, and Unavailable is answered
+	fails   map[string]bool // by method: it does not happen, and Unavailable is answered
+}
+
+// once does a write as the test has said for the next one of this method.
+func (u *unsure) once(method string, do func() error) error {
+	u.mu.Lock()
+	happens, fails := u.happens[method], u.fails[method]
+	delete(u.happens, method)
+	delete(u.fails, method)
+	u.mu.Unlock()
+	if fails {
+		return &push.Error{Kind: push.Unavailable, Msg: "the record is not there"}
+	}
+	if err := do(); err != nil || !happens {
+		return err
+	}
+	return &push.Error{Kind: push.Unavailable, Msg: "the outcome is unknown"}
+}
+
+func (u *unsure) Accept(ctx context.Context, a *push.Acceptance) (p push.Push, repeated bool, err error) {
+	err = u.once("Accept", func() error {
+		p, repeated, err = u.Store.Accept(ctx, a)
+		return err
+	})
+	return p, repeated && err == nil, err
+}
+
+func (u *unsure) Find(ctx context.Context, app push.AppID, id push.ID) (p push.Push, err error) {
+	err = u.once("Find", func() error {
+		p, err = u.Store.Find(ctx, app, id)
+		return err
+	})
+	if err != nil {
+		return push.Push{}, err
+	}
+	return p, nil
+}
+
+func (u *unsure) Withdraw(ctx context.Context, app push.AppID, id push.ID, m push.Mark) (n int, err error) {
+	err = u.once("Withdraw", func() error {
+		n, err = u.Store.Withdraw(ctx, app, id, m)
+		return err
+	})
+	return n, err
+}
+
+func (u *unsure) Move(ctx context.Context, app push.AppID, id push.ID, from, to push.State, reason string) error {
+	return u.once("Move", func() error { return u.Store.Move(ctx, app, id, from, to, reason) })
+}
+
+func (u *unsure) Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count, unknown int, marked map[push.Mark][]push.Chunk) error {
+	return u.once("Begin", func() error { return u.Store.Begin(ctx, app, id, target, count, unknown, marked) })
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -11,7 +12,7 @@ import (
 // A live is a bulk push that is not over: scheduled, about to begin, or begun and owed to whoever is in its target and
 // not settled.
 type live struct {
-	push     push.Push // its state is that of the last change made here
+	push     push.Push // as it was when it came among the live ones
 	delivery *push.Delivery
 
 	mu      sync.RWMutex // guards what follows
@@ -25,6 +26,20 @@ func (l *live) owes(o push.Ordinal) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.target != nil && l.target.Has(o) && !l.settled.Has(o)
+}
+
+// begun reports whether l has its target.
+func (l *live) begun() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.target != nil
+}
+
+// targets reports whether a device is in l's target.
+func (l *live) targets(o push.Ordinal) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.target != nil && l.target.Has(o)
 }
 
 // begin gives l its target. settled holds those that are dropped from the start.
@@ -51,6 +66,17 @@ type appLives struct {
 	byID  map[push.ID]*live
 	order []*live // by id
 	owed  *ordset.Set
+
+	stale bool        // owed holds what no push owes any more
+	since *ordset.Set // while owed is computed anew: what has come meanwhile
+}
+
+// oweAll makes the superset hold a target.
+func (a *appLives) oweAll(target *ordset.Set) {
+	a.owed.Union(target)
+	if a.since != nil {
+		a.since.Union(target)
+	}
 }
 
 func newLives() *lives { return &lives{apps: map[push.AppID]*appLives{}} }
@@ -67,20 +93,41 @@ func (s *lives) add(l *live) {
 		return
 	}
 	a.byID[l.push.ID] = l
-	at, _ := slices.BinarySearchFunc(a.order, l.push.ID, func(l *live, id push.ID) int { return int(min(1, max(-1, l.push.ID-id))) })
+	at, _ := slices.BinarySearchFunc(a.order, l.push.ID, func(l *live, id push.ID) int { return cmp.Compare(l.push.ID, id) })
 	a.order = slices.Insert(a.order, at, l)
 	if l.target != nil {
-		a.owed.Union(l.target)
+		a.oweAll(l.target)
 	}
 }
 
-// owing makes the app's superset hold a target. It is called before anybody is told of the target.
+// owing makes the app's superset hold the target of a live push.
 func (s *lives) owing(app push.AppID, target *ordset.Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.apps[app]; a != nil {
-		a.owed.Union(target)
+		a.oweAll(target)
 	}
+}
+
+// share returns the target of a recent push of app, if it is the same set: pushes to the same devices share one.
+func (s *lives) share(app push.AppID, target *ordset.Set) *ordset.Set {
+	const recent = 4
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	a := s.apps[app]
+	if a == nil {
+		return target
+	}
+	n := target.Len()
+	for _, l := range a.order[max(0, len(a.order)-recent):] {
+		l.mu.RLock()
+		t := l.target
+		l.mu.RUnlock()
+		if t != nil && t.Len() == n && t.And(target) == n {
+			return t
+		}
+	}
+	return target
 }
 
 func (s *lives) get(app push.AppID, id push.ID) *live {
@@ -105,7 +152,7 @@ func (s *lives) settle(app push.AppID, id push.ID, o push.Ordinal) {
 	l.settled.Add(o)
 }
 
-// remove forgets a push that is over, and lets the app's superset shrink to what the others owe.
+// remove forgets a push that is over.
 func (s *lives) remove(app push.AppID, id push.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,13 +162,34 @@ func (s *lives) remove(app push.AppID, id push.ID) {
 	}
 	delete(a.byID, id)
 	a.order = slices.DeleteFunc(a.order, func(l *live) bool { return l.push.ID == id })
-	a.owed = new(ordset.Set)
-	for _, l := range a.order {
-		l.mu.RLock()
-		if l.target != nil {
-			a.owed.Union(l.target)
+	a.stale = true
+}
+
+// tidy lets the supersets shrink to what is still owed. The computing is done under no lock.
+func (s *lives) tidy() {
+	s.mu.Lock()
+	work := map[*appLives][]*live{}
+	for _, a := range s.apps {
+		if a.stale {
+			a.stale, a.since = false, new(ordset.Set)
+			work[a] = slices.Clone(a.order)
 		}
-		l.mu.RUnlock()
+	}
+	s.mu.Unlock()
+	for a, order := range work {
+		owed := new(ordset.Set)
+		for _, l := range order {
+			l.mu.RLock()
+			target := l.target
+			l.mu.RUnlock()
+			if target != nil {
+				owed.Union(target)
+			}
+		}
+		s.mu.Lock()
+		owed.Union(a.since)
+		a.owed, a.since = owed, nil
+		s.mu.Unlock()
 	}
 }
 
@@ -174,22 +242,31 @@ func (d *Dispatcher) adopt(row push.Live) error {
 		delivery: &push.Delivery{ID: p.ID, App: p.App, Kind: push.Bulk, Expires: p.Expires, Payload: row.Payload},
 	}
 	if p.State == push.Sending || p.State == push.Done {
-		target, err := ordset.FromChunks(row.Target)
+		target, settled, err := sets(row)
 		if err != nil {
 			return err
 		}
-		l.target = target
+		l.target, l.settled = d.live.share(p.App, target), settled
 	}
+	d.live.add(l)
+	return nil
+}
+
+// sets returns the target of a push that has begun, and which devices are settled.
+func sets(row push.Live) (target, settled *ordset.Set, err error) {
+	if target, err = ordset.FromChunks(row.Target); err != nil {
+		return nil, nil, err
+	}
+	settled = new(ordset.Set)
 	for m, chunks := range row.Marked {
 		if m != push.MarkDelivered && m.Reason() == "" {
 			continue
 		}
 		set, err := ordset.FromChunks(chunks)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		l.settled.Union(set)
+		settled.Union(set)
 	}
-	d.live.add(l)
-	return nil
+	return target, settled, nil
 }

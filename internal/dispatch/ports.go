@@ -53,6 +53,8 @@ type Receipts interface {
 
 // Bulk is the record of pushes to sets.
 type Bulk interface {
+	// Load returns one bulk push as Live yields it, in whatever state it is. NotFound if there is none.
+	Load(ctx context.Context, app push.AppID, id push.ID) (push.Live, error)
 	// Begin stores the target, of count devices, how many names were unknown, and the sets that are known at the start, and
 	// moves the push to Sending, in one commit. Conflict if its state does not allow that.
 	Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count, unknown int, marked map[push.Mark][]push.Chunk) error
@@ -68,12 +70,20 @@ type Gateway interface {
 	Post(o push.Ordinal, d *push.Delivery)
 	// Broadcast hands d to every connected device of d's app for which owed is true.
 	Broadcast(d *push.Delivery, owed func(push.Ordinal) bool)
+	// Wake has the device's connection, if there is one, ask again what it is owed.
+	Wake(ref push.Ref)
+	// Withdraw is a barrier: when it returns, no copy of the push will start to be written. settle is then called once, with
+	// whether the withdrawal was committed: if not, devices from which copies were held back ask the record again. until is
+	// when the push expires; the withdrawal is forgotten then.
+	Withdraw(app push.AppID, id push.ID, until time.Time) (settle func(committed bool))
+}
+
+// Presence tells which devices are connected.
+type Presence interface {
 	// Online returns the devices of app that are connected now. The caller owns the set.
 	Online(app push.AppID) *ordset.Set
-	// Withdraw is a barrier: when it returns, no copy of the push will start to be written, until Readmit.
-	Withdraw(app push.AppID, id push.ID)
-	// Readmit undoes Withdraw, when the commit that should have followed failed.
-	Readmit(app push.AppID, id push.ID)
+	// IsOnline reports whether one device is connected now.
+	IsOnline(app push.AppID, o push.Ordinal) bool
 }
 
 // Audience answers whom a request is for.

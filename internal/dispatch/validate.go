@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -24,6 +25,10 @@ func validate(r push.Request, app push.App, now time.Time) error {
 		{"policy.recurring", r.Policy.Recurring != nil},
 		{"policy.sms", r.Policy.SMS != nil},
 		{"policy.channels", r.Policy.Channels == "vendor"},
+		{"policy.network", r.Policy.Network != "" && r.Policy.Network != push.AnyNetwork},
+		{"policy.only", len(r.Policy.Only) > 0 && !slices.Contains(r.Policy.Only, "own")},
+		{"message.offline", r.Message.Offline != nil},
+		{"message.platforms", r.Message.Variants != nil},
 		{"policy.quiet", r.Policy.Quiet == "hold" || r.Policy.Quiet == "drop"},
 	} {
 		if f.asked {

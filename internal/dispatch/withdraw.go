@@ -15,6 +15,7 @@ func (d *Dispatcher) Cancel(ctx context.Context, app push.AppID, id push.ID) (pu
 	}
 	switch {
 	case p.State.Final():
+		d.over(p)
 		return push.Push{}, conflict(op, "the push is "+string(p.State))
 	case !p.Expires.After(d.opts.Now()):
 		return push.Push{}, conflict(op, "the push has expired")
@@ -30,17 +31,30 @@ func (d *Dispatcher) Cancel(ctx context.Context, app push.AppID, id push.ID) (pu
 	return p, nil
 }
 
+// over forgets a push that the record says is over, if it is live here all the same.
+func (d *Dispatcher) over(p push.Push) {
+	if d.live.get(p.App, p.ID) != nil {
+		d.Gateway.Withdraw(p.App, p.ID, p.Expires)(true)
+		d.live.remove(p.App, p.ID)
+	}
+}
+
 func (d *Dispatcher) cancelDirect(ctx context.Context, p push.Push) error {
-	d.Gateway.Withdraw(p.App, p.ID)
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
 	n, err := d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
-	if err != nil {
-		d.Gateway.Readmit(p.App, p.ID)
-		return err
+	if is(err, push.Unavailable) { // it may have happened
+		now, again := d.Record.Find(ctx, p.App, p.ID)
+		if again == nil && now.State == push.Cancelled {
+			n, err = 1, nil
+		}
 	}
-	if n == 0 {
-		return conflict("", "nothing of the push is pending")
+	settle(err == nil)
+	if err == nil && n == 0 {
+		err = conflict("", "nothing of the push is pending")
 	}
-	return nil
+	return err
 }
 
 func (d *Dispatcher) cancelBulk(ctx context.Context, p push.Push) error {
@@ -57,34 +71,50 @@ func (d *Dispatcher) cancelBulk(ctx context.Context, p push.Push) error {
 // ends are the reasons under which what is pending counts when a push ends.
 var ends = map[push.State]push.Mark{push.Cancelled: push.MarkCancelled, push.Expired: push.MarkExpired}
 
-// end moves a live push to a final state: the barrier, then the commit, then nobody is owed it.
+// end moves a live push to a final state: the barrier, then the commit, then nobody is owed it. A caller who goes away
+// does not leave that half done.
 func (d *Dispatcher) end(ctx context.Context, l *live, to push.State, reason string) error {
 	p := l.push
 	defer d.turn(p.ID)()
-	d.Gateway.Withdraw(p.App, p.ID)
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
 	pending := l.pending()
-	for {
-		now, err := d.Record.Find(ctx, p.App, p.ID)
-		if err == nil && !now.State.May(to) {
-			err = conflict("", "the push is "+string(now.State))
-		}
-		if err == nil {
-			err = d.Bulk.Move(ctx, p.App, p.ID, now.State, to, reason)
-		}
-		switch {
-		case err == nil:
-			d.live.remove(p.App, p.ID)
-			d.opts.Observe.Settled(push.Bulk, ends[to], pending)
-			return nil
-		case is(err, push.Conflict) && now.State.May(to): // another node moved it between the two
-			continue
-		case now.State.Final():
-			d.live.remove(p.App, p.ID)
-		case !is(err, push.Conflict):
-			d.Gateway.Readmit(p.App, p.ID)
-		}
-		return err
+	over, err := d.move(ctx, p, to, reason)
+	settle(over)
+	if over {
+		d.live.remove(p.App, p.ID)
 	}
+	if err == nil {
+		d.opts.Observe.Settled(push.Bulk, ends[to], pending)
+	}
+	return err
+}
+
+// move moves a push to a final state, and reports whether it is in one now: this one, or another that it had already.
+func (d *Dispatcher) move(ctx context.Context, p push.Push, to push.State, reason string) (over bool, err error) {
+	for range 3 {
+		var now push.Push
+		now, findErr := d.Record.Find(ctx, p.App, p.ID)
+		switch {
+		case is(findErr, push.NotFound): // deleted with its app
+			return true, findErr
+		case findErr != nil:
+			return false, findErr
+		case now.State == to && is(err, push.Unavailable): // the attempt whose outcome was unknown
+			return true, nil
+		case !now.State.May(to):
+			return now.State.Final(), conflict("", "the push is "+string(now.State))
+		}
+		err = d.Bulk.Move(ctx, p.App, p.ID, now.State, to, reason)
+		if err == nil {
+			return true, nil
+		}
+		if !is(err, push.Unavailable) && !is(err, push.Conflict) { // Conflict: it moved between the two
+			return false, err
+		}
+	}
+	return false, err
 }
 
 // sweep ends what has expired: bulk pushes one by one, inbox rows in slices that let other writers through.
@@ -95,6 +125,7 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 			d.opts.Log.Warn("expiry failed, will be tried again", "push", l.push.ID, "err", err)
 		}
 	}
+	d.live.tidy()
 	for ctx.Err() == nil {
 		n, err := d.Inbox.Sweep(ctx, now, sweepSlice)
 		if err != nil && ctx.Err() == nil {

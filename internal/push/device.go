@@ -97,6 +97,7 @@ type Device struct {
 	Attributes map[string]string `json:"attributes"`
 	Tokens     map[string]Token  `json:"tokens,omitempty"` // by channel; values are secrets of the device
 	Phone      string            `json:"phone,omitempty"`
+	Account    string            `json:"account,omitempty"` // who is logged in; "" is nobody
 	Network    Network           `json:"network,omitempty"`
 	Marks
 	Times
@@ -125,6 +126,7 @@ const (
 	MaxTokens         = 16
 	MaxToken          = 4096 // bytes
 	MaxPhone          = 32   // bytes
+	MaxAccount        = 128  // bytes
 	MinInstallID      = 16   // bytes; at least 128 random bits
 	MaxInstallID      = 256
 )

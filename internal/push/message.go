@@ -21,8 +21,18 @@ type Message struct {
 	APNS         json.RawMessage            `json:"apns,omitempty"`     // the payload for iOS as it came: {"aps": {…}, …}
 	Vendors      map[string]json.RawMessage `json:"vendors,omitempty"`  // hints by vendor channel: {"hms": {…}}
 
-	Personal map[string]map[string]string `json:"personal,omitempty"` // template values by device or alias
-	Recall   ID                           `json:"recall,omitempty"`   // the push whose message the device must withdraw
+	Offline  *Notification                `json:"offline,omitempty"`   // what vendor channels show instead, while the device is away
+	Variants map[Platform]*Variant        `json:"platforms,omitempty"` // what the devices of a platform get instead
+	Launch   bool                         `json:"launch,omitempty"`    // start the app when this arrives, without a touch
+	Personal map[string]map[string]string `json:"personal,omitempty"`  // template values by device or alias
+	Recall   ID                           `json:"recall,omitempty"`    // the push whose message the device must withdraw
+}
+
+// A Variant is what the devices of one platform get in the place of the parts of the same names.
+type Variant struct {
+	Notification *Notification              `json:"notification,omitempty"`
+	Data         json.RawMessage            `json:"data,omitempty"`
+	Extras       map[string]json.RawMessage `json:"extras,omitempty"`
 }
 
 // A TemplateUse names a template and gives values to its placeholders.
@@ -157,6 +167,9 @@ func (m Message) Validate() error {
 			return within("notification", err)
 		}
 	}
+	if err := m.validateOthers(); err != nil {
+		return err
+	}
 	switch b, err := json.Marshal(m); {
 	case err != nil: // a time that RFC 3339 does not know
 		return invalid("", "has no JSON form")
@@ -172,7 +185,7 @@ func (m Message) validateForm() error {
 	switch {
 	case m.Recall < 0:
 		return invalid("recall", "is not a push")
-	case m.Recall != 0 && (shown || m.Data != nil || m.Extras != nil || m.APNS != nil || m.Personal != nil):
+	case m.Recall != 0 && (shown || m.Offline != nil || m.Variants != nil || m.Data != nil || m.Extras != nil || m.APNS != nil || m.Personal != nil):
 		return invalid("recall", "stands alone")
 	case m.Recall == 0 && !shown && len(m.Data) == 0:
 		return invalid("", "needs one of notification, data, template")
@@ -191,6 +204,37 @@ func (m Message) validateForm() error {
 	for vendor := range m.Vendors {
 		if !identifier(vendor) || len(vendor) > MaxAttributeKey {
 			return invalid("vendors", "a name has 1 to 64 letters, digits, '_', '-' and '.'")
+		}
+	}
+	return nil
+}
+
+// validateOthers checks what some devices get instead.
+func (m Message) validateOthers() error {
+	if m.Offline != nil {
+		if err := m.Offline.validate(); err != nil {
+			return within("offline", err)
+		}
+	}
+	for p, v := range m.Variants {
+		field := "platforms." + p.String()
+		switch {
+		case !p.Valid():
+			return invalid("platforms", "is by android, ios, harmony or web")
+		case v == nil:
+			return invalid(field, "is empty")
+		case v.Notification != nil:
+			if err := v.Notification.validate(); err != nil {
+				return within(field+".notification", err)
+			}
+		}
+		if err := raw(field+".data", v.Data); err != nil {
+			return err
+		}
+		for _, k := range slices.Sorted(maps.Keys(v.Extras)) {
+			if err := raw(field+".extras."+k, v.Extras[k]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

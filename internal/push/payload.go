@@ -15,6 +15,7 @@ type InboxMessage struct {
 	Data         json.RawMessage            `json:"data,omitempty"`
 	Extras       map[string]json.RawMessage `json:"extras,omitempty"`
 	APNS         json.RawMessage            `json:"apns,omitempty"`
+	Launch       bool                       `json:"launch,omitempty"`
 	Recall       ID                         `json:"recall,omitempty"`
 }
 
@@ -26,6 +27,6 @@ func (p Push) Payload() ([]byte, error) {
 	}
 	return json.Marshal(InboxMessage{
 		ID: p.ID, Time: p.Created.UTC().Truncate(time.Millisecond), Expires: p.Expires.UTC().Truncate(time.Millisecond),
-		Notification: m.Notification, Data: m.Data, Extras: m.Extras, APNS: m.APNS,
+		Notification: m.Notification, Data: m.Data, Extras: m.Extras, APNS: m.APNS, Launch: m.Launch,
 	})
 }

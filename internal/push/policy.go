@@ -76,7 +76,7 @@ type SMS struct {
 const (
 	DefaultTTL    = 72 * time.Hour
 	MinTTL        = time.Second
-	MaxAhead      = 180 * 24 * time.Hour // how far ahead a push may start
+	MaxAhead      = 366 * 24 * time.Hour // how far ahead a push may start: one of the services allows a year
 	MaxCollapseID = 64                   // bytes
 	MaxLabel      = 256                  // bytes
 	MaxSMSValues  = 4096                 // bytes of names and values
@@ -91,7 +91,7 @@ func (p Policy) Validate(now time.Time, maxTTL time.Duration) error {
 	case p.StartAt != nil && !p.StartAt.After(now):
 		return invalid("start_at", "is not after now")
 	case start.Sub(now) > MaxAhead:
-		return invalid("start_at", "is more than 180 days ahead")
+		return invalid("start_at", "is more than 366 days ahead")
 	case p.TTL != 0 && p.ExpireAt != nil:
 		return invalid("expire_at", "and ttl exclude each other")
 	case p.TTL != 0 && p.TTL.Std() < MinTTL:

@@ -71,8 +71,8 @@ func (s State) May(to State) bool {
 	return false
 }
 
-// Final reports whether nothing follows s.
-func (s State) Final() bool { return len(next[s]) == 0 }
+// Final reports whether s ends a push. A State that is none of the above does not.
+func (s State) Final() bool { return s == Cancelled || s == Expired || s == Failed }
 
 // A Push is an accepted request.
 type Push struct {

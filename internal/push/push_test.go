@@ -67,6 +67,15 @@ func TestRequestValidation(t *testing.T) {
 			r.Message.Notification.ShowFrom, r.Message.Notification.ShowUntil = ptr(now), ptr(now.Add(-time.Second))
 		}, "message.notification.show_until"},
 		{"apns that is no object", func(r *push.Request) { r.Message.APNS = json.RawMessage(`[1]`) }, "message.apns"},
+		{"an offline notification with a click without its URL", func(r *push.Request) {
+			r.Message.Offline = &push.Notification{Click: &push.Click{Action: push.ClickURL}}
+		}, "message.offline.click.url"},
+		{"a variant that is not JSON", func(r *push.Request) {
+			r.Message.Variants = map[push.Platform]*push.Variant{push.IOS: {Extras: map[string]json.RawMessage{"a": json.RawMessage("{")}}}
+		}, "message.platforms.ios.extras.a"},
+		{"a variant with text that is not UTF-8", func(r *push.Request) {
+			r.Message.Variants = map[push.Platform]*push.Variant{push.IOS: {Notification: &push.Notification{Text: push.Text{Title: "\xff"}}}}
+		}, "message.platforms.ios.notification.title"},
 		{"vendor hints that are no object", func(r *push.Request) {
 			r.Message.Vendors = map[string]json.RawMessage{"hms": json.RawMessage(`1`)}
 		}, "message.vendors.hms"},
@@ -74,7 +83,7 @@ func TestRequestValidation(t *testing.T) {
 			r.Message.Notification.Body = strings.Repeat("x", push.MaxMessage)
 		}, "message"},
 		{"a start in the past", func(r *push.Request) { r.Policy.StartAt = ptr(now) }, "policy.start_at"},
-		{"a start next year", func(r *push.Request) { r.Policy.StartAt = ptr(now.Add(200 * 24 * time.Hour)) }, "policy.start_at"},
+		{"a start in more than a year", func(r *push.Request) { r.Policy.StartAt = ptr(now.Add(367 * 24 * time.Hour)) }, "policy.start_at"},
 		{"an expiry before the start", func(r *push.Request) {
 			r.Policy.StartAt, r.Policy.ExpireAt = ptr(now.Add(time.Hour)), ptr(now.Add(time.Minute))
 		}, "policy.expire_at"},

@@ -78,5 +78,5 @@ type Change struct {
 	Seq     int64
 	App     AppID
 	Ordinal Ordinal
-	What    string // "register", "attributes", "tokens", "marks", "remove"
+	What    string // "register", "attributes", "tokens", "account", "marks", "remove"
 }

@@ -38,6 +38,7 @@ type DevicePatch struct {
 	Attributes  map[string]string `json:"attributes,omitempty"`
 	Tokens      map[string]Token  `json:"tokens,omitempty"`
 	Phone       *string           `json:"phone,omitempty"`
+	Account     *string           `json:"account,omitempty"` // "" is a logout
 	Network     *Network          `json:"network,omitempty"`
 	Test        *bool             `json:"test,omitempty"`
 	Blacklisted *bool             `json:"blacklisted,omitempty"`
@@ -57,6 +58,8 @@ func (p DevicePatch) Validate() error {
 		return invalid("network", "is wifi or mobile")
 	case p.Badge != nil && (*p.Badge < 0 || *p.Badge > 99_999):
 		return invalid("badge", "is 0 to 99999")
+	case p.Account != nil && (len(*p.Account) > MaxAccount || !text(*p.Account)):
+		return invalid("account", "is at most 128 bytes of UTF-8 without NUL")
 	case p.Phone != nil:
 		return ValidatePhone(*p.Phone)
 	}

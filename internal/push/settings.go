@@ -47,17 +47,21 @@ func Catalogue() []Setting {
 	}
 }
 
+// defaults are those of Catalogue, by key.
+var defaults = func() map[string]string {
+	all := map[string]string{}
+	for _, c := range Catalogue() {
+		all[c.Key] = c.Default
+	}
+	return all
+}()
+
 // Get returns the value of key: what s says, else the default, else "" for a key that is not in Catalogue.
 func (s Settings) Get(key string) string {
 	if v, ok := s[key]; ok {
 		return v
 	}
-	for _, c := range Catalogue() {
-		if c.Key == key {
-			return c.Default
-		}
-	}
-	return ""
+	return defaults[key]
 }
 
 // Bool returns the value of key as a boolean.

@@ -60,14 +60,18 @@ func badText(v reflect.Value) (path string, bad bool) {
 	return "", false
 }
 
-// badMember looks into a map with string keys. A key that is not text is not shown.
+// badMember looks into a map by names or platforms. A key that is not text is not shown.
 func badMember(v reflect.Value) (path string, bad bool) {
 	for it := v.MapRange(); it.Next(); {
-		if !text(it.Key().String()) {
+		key := it.Key().String()
+		if p, ok := it.Key().Interface().(Platform); ok {
+			key = p.String()
+		}
+		if !text(key) {
 			return "", true
 		}
 		if path, bad := badText(it.Value()); bad {
-			return below(it.Key().String(), path), true
+			return below(key, path), true
 		}
 	}
 	return "", false

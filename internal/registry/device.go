@@ -114,10 +114,14 @@ func (r *Registry) Patch(ctx context.Context, ref push.Ref, patch push.DevicePat
 		if patch.Tokens != nil {
 			what = append(what, "tokens")
 		}
+		if patch.Account != nil {
+			what = append(what, "account")
+		}
 		if patch.Test != nil || patch.Blacklisted != nil || patch.Badge != nil {
 			what = append(what, "marks")
 		}
 		assign(&row.Phone, patch.Phone)
+		assign(&row.Account, patch.Account)
 		assign(&row.Network, patch.Network)
 		assign(&row.Test, patch.Test)
 		assign(&row.Blacklisted, patch.Blacklisted)

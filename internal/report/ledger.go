@@ -44,9 +44,11 @@ type outcome struct {
 	marked map[push.Ordinal]push.Marked
 }
 
-// sets are the marks of one bulk push.
+// sets are the marks of one bulk push. Their lock is taken after the ledger's, or alone: whoever counts them holds nobody
+// else up.
 type sets struct {
-	loaded bool // whether byMark holds what the record knows, not only what came since
+	mu     sync.Mutex // guards what follows
+	loaded bool       // whether byMark holds what the record knows, not only what came since
 	byMark map[push.Mark]*ordset.Set
 	dirty  map[chunkKey]struct{} // changed since the last fold
 	used   time.Time
@@ -121,8 +123,10 @@ func (l *Ledger) Apply(row push.Logged) {
 			s = newSets()
 			l.bulk[r.Push] = s
 		}
+		s.mu.Lock()
 		s.used = now
 		s.add(r)
+		s.mu.Unlock()
 	}
 }
 
@@ -136,7 +140,7 @@ func (t outcomes) add(r push.Receipt) {
 }
 
 func newSets() *sets {
-	return &sets{byMark: map[push.Mark]*ordset.Set{}, dirty: map[chunkKey]struct{}{}}
+	return &sets{byMark: map[push.Mark]*ordset.Set{}, dirty: map[chunkKey]struct{}{}, used: time.Now()}
 }
 
 func (s *sets) add(r push.Receipt) {
@@ -150,48 +154,105 @@ func (s *sets) add(r push.Receipt) {
 	}
 }
 
-// Fold moves what was applied so far into the record.
+// foldSlice is how many outcomes one commit of a fold writes: others must get between.
+const foldSlice = 2000
+
+// Fold moves what was applied so far into the record. The log is shortened by the last of its commits, so that one that is
+// interrupted is done again.
 func (l *Ledger) Fold(ctx context.Context) error {
+	const op = "report.Fold"
 	l.folds.Lock()
 	defer l.folds.Unlock()
-	for _, id := range l.unloaded() {
-		if err := l.load(ctx, id); err != nil {
-			return push.Wrap("report.Fold", err)
-		}
+	seq := l.begin()
+	chunks, err := l.chunks(ctx)
+	if err == nil {
+		err = l.write(ctx, push.Fold{UpTo: seq, Chunks: chunks})
 	}
-	f, err := l.take()
-	if err != nil {
-		return push.Wrap("report.Fold", err)
+	l.end(chunks, err)
+	return push.Wrap(op, err)
+}
+
+// write hands f to the record with the outcomes that are being folded, in slices.
+func (l *Ledger) write(ctx context.Context, f push.Fold) error {
+	for id, o := range l.folding { // only a fold changes it
+		for ord, m := range o.marked {
+			if len(f.Outcomes) == foldSlice {
+				if err := l.store.Fold(ctx, push.Fold{Outcomes: f.Outcomes}); err != nil {
+					return err
+				}
+				f.Outcomes = nil // not reused: after a time-out the record may still write it
+			}
+			f.Outcomes = append(f.Outcomes, push.Outcome{Push: id, Day: o.day, Ordinal: ord, Marked: m})
+		}
 	}
 	if len(f.Chunks) == 0 && len(f.Outcomes) == 0 {
 		return nil
 	}
-	err = l.store.Fold(ctx, f)
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.restore(f)
-	}
-	l.folding = nil
-	return push.Wrap("report.Fold", err)
+	return l.store.Fold(ctx, f)
 }
 
-// unloaded returns the bulk pushes that have changed but whose earlier sets are still in the record only, and forgets
-// those that nobody has used for long.
-func (l *Ledger) unloaded() []push.ID {
+// begin takes the direct marks for a fold and returns how far the log is applied.
+func (l *Ledger) begin() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var ids []push.ID
-	for id, s := range l.bulk {
+	l.folding, l.tail = l.tail, outcomes{}
+	return l.seq
+}
+
+// chunks returns the parts of sets that have changed, also those that it took before it failed. Sets that are in the record
+// only are merged first, and those that nobody has used for long are forgotten.
+func (l *Ledger) chunks(ctx context.Context) (all []push.FoldedChunk, err error) {
+	l.mu.Lock()
+	bulk := maps.Clone(l.bulk)
+	l.mu.Unlock()
+	for id, s := range bulk {
+		s.mu.Lock()
+		dirty, loaded, idle := len(s.dirty) > 0, s.loaded, time.Since(s.used) > l.opts.Idle
+		s.mu.Unlock()
 		switch {
-		case len(s.dirty) == 0 && time.Since(s.used) > l.opts.Idle:
-			delete(l.bulk, id)
-		case len(s.dirty) > 0 && !s.loaded:
-			ids = append(ids, id)
+		case !dirty && idle:
+			l.forget(id)
+			continue
+		case dirty && !loaded:
+			if err := l.load(ctx, id); err != nil {
+				return all, err
+			}
+		}
+		if all, err = s.take(id, all); err != nil {
+			return all, err
 		}
 	}
-	return ids
+	return all, nil
+}
+
+// forget drops sets that are still as the record has them.
+func (l *Ledger) forget(id push.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.bulk[id]
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.dirty) == 0 {
+		delete(l.bulk, id)
+	}
+}
+
+// take appends the parts of s that have changed to all, and counts them as written.
+func (s *sets) take(id push.ID, all []push.FoldedChunk) ([]push.FoldedChunk, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.dirty {
+		c, err := s.byMark[k.mark].Chunk(k.key)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, push.FoldedChunk{Push: id, Mark: k.mark, Chunk: c})
+		delete(s.dirty, k)
+	}
+	return all, nil
 }
 
 // load merges what the record knows of a bulk push into memory.
@@ -206,13 +267,9 @@ func (l *Ledger) load(ctx context.Context, id push.ID) error {
 			return err
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.bulk[id]
-	if s == nil {
-		s = newSets()
-		l.bulk[id] = s
-	}
+	s := l.sets(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for m, set := range byMark {
 		if have := s.byMark[m]; have != nil {
 			set.Union(have)
@@ -223,53 +280,46 @@ func (l *Ledger) load(ctx context.Context, id push.ID) error {
 	return nil
 }
 
-// take returns what has changed since the last fold, and counts it as being folded. Sets that were touched after
-// unloaded looked stay dirty, and hold the log back at seq until the next fold.
-func (l *Ledger) take() (push.Fold, error) {
+// sets returns the sets of a bulk push, new ones if there are none.
+func (l *Ledger) sets(id push.ID) *sets {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := push.Fold{UpTo: l.seq}
-	for id, s := range l.bulk {
-		if len(s.dirty) > 0 && !s.loaded {
-			f.UpTo = 0 // its receipts are in the log only
-		}
-		if !s.loaded {
-			continue
-		}
-		for k := range s.dirty {
-			c, err := s.byMark[k.mark].Chunk(k.key)
-			if err != nil {
-				return push.Fold{}, err
-			}
-			f.Chunks = append(f.Chunks, push.FoldedChunk{Push: id, Mark: k.mark, Chunk: c})
-		}
-		clear(s.dirty)
+	s := l.bulk[id]
+	if s == nil {
+		s = newSets()
+		l.bulk[id] = s
 	}
-	for id, o := range l.tail {
-		for ord, m := range o.marked {
-			f.Outcomes = append(f.Outcomes, push.Outcome{Push: id, Day: o.day, Ordinal: ord, Marked: m})
-		}
-	}
-	l.folding, l.tail = l.tail, outcomes{}
-	return f, nil
+	return s
 }
 
-// restore makes what a failed fold took due again. The caller holds mu.
-func (l *Ledger) restore(f push.Fold) {
-	for _, c := range f.Chunks {
-		if s := l.bulk[c.Push]; s != nil {
-			s.dirty[chunkKey{c.Mark, c.Chunk.Key}] = struct{}{}
+// end ends a fold. What a failed one took is due again.
+func (l *Ledger) end(chunks []push.FoldedChunk, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		for _, c := range chunks {
+			if s := l.bulk[c.Push]; s != nil {
+				s.mu.Lock()
+				s.dirty[chunkKey{c.Mark, c.Chunk.Key}] = struct{}{}
+				s.mu.Unlock()
+			}
+		}
+		for id, o := range l.folding {
+			l.tail.merge(id, o)
 		}
 	}
-	for id, o := range l.folding {
-		have := l.tail[id]
-		if have == nil {
-			l.tail[id] = o
-			continue
-		}
-		for ord, m := range o.marked {
-			have.marked[ord] |= m
-		}
+	l.folding = nil
+}
+
+// merge adds the marks of one push.
+func (t outcomes) merge(id push.ID, o *outcome) {
+	have := t[id]
+	if have == nil {
+		t[id] = o
+		return
+	}
+	for ord, m := range o.marked {
+		have.marked[ord] |= m
 	}
 }
 
@@ -288,25 +338,20 @@ func (l *Ledger) unfolded(id push.ID) map[push.Ordinal]push.Marked {
 	return all
 }
 
-// marks returns copies of the sets of a bulk push, by mark.
-func (l *Ledger) marks(ctx context.Context, id push.ID) (map[push.Mark]*ordset.Set, error) {
-	l.mu.Lock()
-	s := l.bulk[id]
-	loaded := s != nil && s.loaded
-	l.mu.Unlock()
+// counted calls count with the sets of a bulk push, by mark. It must not keep them.
+func (l *Ledger) counted(ctx context.Context, id push.ID, count func(map[push.Mark]*ordset.Set)) error {
+	s := l.sets(id)
+	s.mu.Lock()
+	loaded := s.loaded
+	s.mu.Unlock()
 	if !loaded {
 		if err := l.load(ctx, id); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := map[push.Mark]*ordset.Set{}
-	if s = l.bulk[id]; s != nil {
-		maps.Copy(all, s.byMark)
-	}
-	for m, set := range all {
-		all[m] = set.Clone()
-	}
-	return all, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = time.Now()
+	count(s.byMark)
+	return nil
 }

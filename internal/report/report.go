@@ -89,26 +89,28 @@ func (l *Ledger) direct(ctx context.Context, p push.Push, r *push.Report) error 
 }
 
 func (l *Ledger) set(ctx context.Context, p push.Push, r *push.Report) error {
-	marks, err := l.marks(ctx, p.ID)
-	if err != nil {
-		return err
+	if p.State == push.Scheduled || p.State == push.Accepted {
+		return nil // it has no target yet; what the record learns when it begins must not be taken for known
 	}
 	r.Target = p.Target
+	return l.counted(ctx, p.ID, func(marks map[push.Mark]*ordset.Set) { count(r, marks) })
+}
+
+// count counts the sets of a bulk push.
+func count(r *push.Report, marks map[push.Mark]*ordset.Set) {
 	for mark, n := range counters(r) {
 		if s := marks[mark]; s != nil {
 			*n = s.Len()
 		}
 	}
 	settled := new(ordset.Set) // what counts already: delivered, or dropped for an earlier reason
-	sent := new(ordset.Set)
 	if s := marks[push.MarkDelivered]; s != nil {
 		settled.Union(s)
-		sent.Union(s)
 	}
+	r.Sent = r.Delivered
 	if s := marks[push.MarkSent]; s != nil {
-		sent.Union(s)
+		r.Sent += s.Len() - s.And(settled)
 	}
-	r.Sent = sent.Len()
 	for _, drop := range push.Drops() {
 		s := marks[drop]
 		if s == nil {
@@ -119,5 +121,4 @@ func (l *Ledger) set(ctx context.Context, p push.Push, r *push.Report) error {
 		}
 		settled.Union(s)
 	}
-	return nil
 }

@@ -69,6 +69,7 @@ type devices struct {
 
 // Remove removes a device, and drops what it was owed.
 func (d devices) Remove(ctx context.Context, ref push.Ref) error {
+	ctx = context.WithoutCancel(ctx) // a caller who goes away must not leave a removed device owed
 	if err := d.Registry.Remove(ctx, ref); err != nil {
 		return err
 	}

@@ -124,6 +124,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	work, _ := errgroup.WithContext(background)
 	failed := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default: // another was first
+		}
+	}
 	run := func(name string, f func(context.Context) error) {
 		work.Go(func() error {
 			err := f(background)
@@ -131,10 +137,7 @@ func (s *Server) Run(ctx context.Context) error {
 				return nil
 			}
 			err = fmt.Errorf("server: %s: %w", name, err)
-			select {
-			case failed <- err:
-			default:
-			}
+			fail(err)
 			return err
 		})
 	}
@@ -145,7 +148,7 @@ func (s *Server) Run(ctx context.Context) error {
 	servers := s.serve(run)
 	if s.config.Demo {
 		if err := s.demo(ctx, s.opts.Out); err != nil {
-			failed <- err
+			fail(err)
 		}
 	}
 	s.ready.is.Store(true)

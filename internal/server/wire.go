@@ -83,7 +83,7 @@ func (s *Server) openHouse(ctx context.Context) error {
 	s.closer(s.queue.Close)
 	s.dispatcher = dispatch.New(dispatch.Ports{
 		Record: s.store, Inbox: s.store, Receipts: s.store, Bulk: s.store,
-		Gateway: s.gateway, Audience: s.registry, Jobs: s.queue, NextID: clock.Next,
+		Gateway: s.gateway, Presence: s.gateway, Audience: s.registry, Jobs: s.queue, NextID: clock.Next,
 	}, &dispatch.Options{
 		Log:     s.log,
 		Observe: dispatch.Observer{Accepted: s.metrics.pushAccepted, Settled: s.metrics.settled},

@@ -1,0 +1,194 @@
+package dispatch_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// What the record did although it could not say so is found out, at the latest when the sender asks again.
+func TestAcceptOfUnknownOutcome(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		r    push.Request
+	}{{"direct", to("a0")}, {"bulk", toAll()}} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHouse(t, t.TempDir(), newClock())
+			h.gateway.online[0] = true
+			r := tt.r
+			r.App, r.Key = theApp, push.Key{Namespace: "test", Value: "k", Keep: time.Hour}
+			h.unsure.happens["Accept"] = true
+			if _, err := h.Accept(t.Context(), r); !errors.Is(err, push.Unavailable) {
+				t.Fatalf("got %v, want unavailable", err)
+			}
+			p := h.accept(r)
+			h.start()
+			if owed := h.owed(0); len(owed) != 1 || owed[0] != p.ID {
+				t.Errorf("after the retry the device is owed %v, want %s", owed, p.ID)
+			}
+			if tt.name == "direct" && !slices.Contains(h.gateway.woken, 0) {
+				t.Error("nobody told the device, which is connected")
+			}
+			if posts := h.gateway.take(); tt.name == "bulk" && !cmp.Equal(posts, []posted{{0, p.ID}}) {
+				t.Errorf("posted %v", posts)
+			}
+		})
+	}
+}
+
+func TestAcceptThatDidNotHappenLeavesNothing(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	r := toAll()
+	r.App = theApp
+	h.unsure.fails["Accept"] = true
+	if _, err := h.Accept(t.Context(), r); !errors.Is(err, push.Unavailable) {
+		t.Fatalf("got %v, want unavailable", err)
+	}
+	h.start() // the run finds that there is no such push
+	h.Derive(t.Context(), 0)
+	if ids := h.jobs.take(); len(ids) != 0 {
+		t.Errorf("somebody is still woken for %v", ids)
+	}
+	if owed := h.owed(0); len(owed) != 0 {
+		t.Errorf("a device is owed %v", owed)
+	}
+}
+
+func TestASenderWhoGoesAwayLeavesNothingHalfDone(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := to("a0")
+	r.App = theApp
+	p, err := h.Accept(gone, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owed := h.owed(0); len(owed) != 1 {
+		t.Errorf("owed %v, want the push", owed)
+	}
+	bulk := h.accept(toAll())
+	h.start()
+	for _, id := range []push.ID{p.ID, bulk.ID} {
+		if _, err := h.Cancel(gone, theApp, id); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("cancel: %v", err)
+		}
+		found, err := h.store.Find(t.Context(), theApp, id)
+		if owed := h.owed(0); err != nil || (found.State == push.Cancelled) == slices.Contains(owed, id) {
+			t.Errorf("push %s is %s (%v), and owed are %v", id, found.State, err, owed)
+		}
+	}
+}
+
+func TestCancelOfUnknownOutcome(t *testing.T) {
+	for _, method := range []string{"Move", "Withdraw"} {
+		t.Run(method, func(t *testing.T) {
+			h := newHouse(t, t.TempDir(), newClock())
+			r := toAll()
+			if method == "Withdraw" {
+				r = to("a0", "a1")
+			}
+			p := h.accept(r)
+			h.start()
+			h.unsure.happens[method] = true
+			if got, err := h.Cancel(t.Context(), theApp, p.ID); err != nil || got.State != push.Cancelled {
+				t.Fatalf("got %s, %v, want cancelled", got.State, err)
+			}
+			if owed := h.owed(0); len(owed) != 0 || !h.gateway.withdrawn[p.ID] {
+				t.Errorf("owed %v, held back %v, want nothing owed and held back", owed, h.gateway.withdrawn[p.ID])
+			}
+		})
+	}
+}
+
+func TestCancelThatFailsChangesNothing(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	p := h.accept(toAll())
+	h.start()
+	h.unsure.fails["Find"] = true // the first look of Cancel
+	if _, err := h.Cancel(t.Context(), theApp, p.ID); !errors.Is(err, push.Unavailable) {
+		t.Fatalf("got %v, want unavailable", err)
+	}
+	h.clock.pass(73 * time.Hour)
+	h.unsure.fails["Find"] = true // the look of the sweep
+	h.Sweep(t.Context())
+	if h.gateway.withdrawn[p.ID] {
+		t.Error("copies are held back although nothing was committed")
+	}
+	h.Sweep(t.Context())
+	if found, _ := h.report(p.ID); found.State != push.Expired {
+		t.Errorf("the next sweep: got %s, want expired", found.State)
+	}
+}
+
+func TestBeginOfUnknownOutcome(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	h.gateway.online[2] = true
+	p := h.accept(toAll())
+	h.unsure.happens["Begin"] = true
+	if err := h.Start(t.Context(), theApp, p.ID); !errors.Is(err, push.Unavailable) {
+		t.Fatalf("got %v, want unavailable", err)
+	}
+	h.Derive(t.Context(), 0)
+	if diff := cmp.Diff([]posted{{2, p.ID}}, h.gateway.take()); diff != "" {
+		t.Errorf("posted (-want +got):\n%s", diff)
+	}
+	if found, _ := h.report(p.ID); found.State != push.Done || len(h.owed(4)) != 0 || len(h.owed(5)) != 1 {
+		t.Errorf("got %s, owed to the blacklisted %v and to another %v", found.State, h.owed(4), h.owed(5))
+	}
+}
+
+// The superset of what is owed never lacks the target of a push that has begun, however other pushes end meanwhile.
+func TestWhatIsOwedSurvivesTheEndOfOthers(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	ctx := t.Context()
+	for range 200 {
+		old := h.accept(toAll())
+		h.start()
+		fresh := h.accept(toAll())
+		done := make(chan error, 1)
+		go func() {
+			_, err := h.Cancel(ctx, theApp, old.ID)
+			h.Sweep(ctx)
+			done <- err
+		}()
+		h.start()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		h.Sweep(ctx)
+		if owed := h.owed(3); len(owed) != 1 || owed[0] != fresh.ID {
+			t.Fatalf("owed %v, want %s", owed, fresh.ID)
+		}
+		if _, err := h.Cancel(ctx, theApp, fresh.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheAppsGreatestTTLBoundsTheDefault(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	h.people.app.Settings = push.Settings{push.SettingMaxTTL: "1h"}
+	p := h.accept(to("a0"))
+	if want := h.clock.now().Add(time.Hour); !p.Expires.Equal(want) {
+		t.Errorf("expires %v, want %v", p.Expires, want)
+	}
+}
+
+func TestAReportAskedForTooEarlyDoesNoHarm(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	p := h.accept(toAll())
+	if _, r := h.report(p.ID); r.Target != 0 {
+		t.Errorf("before it began: %+v", r)
+	}
+	h.start()
+	if _, r := h.report(p.ID); r.Dropped["blacklisted"] != 1 || r.Pending != 9 {
+		t.Errorf("got %+v, want one blacklisted and nine pending", r)
+	}
+}
