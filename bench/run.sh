@@ -22,5 +22,8 @@ scenario direct-single direct --devices 1000 --messages 30000 --batch 1 --sender
 scenario direct-umeng direct --devices 1000 --messages 20000 --via umeng --senders 64
 scenario offline offline --devices 10000 --messages 100000
 
+echo "== the same fleet on mosquitto (Debian's package mosquitto)"
+go run ./bench/peer "$out" | tee "$out/ratios.txt"
+
 echo "== Go benchmarks"
 go test -run '^$' -bench . -benchmem -benchtime 1s ./internal/mqtt ./internal/gateway ./internal/sqlstore ./internal/registry ./internal/restserver | tee "$out/go.txt"

@@ -22,7 +22,7 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 		d.agenda.add(l.push.Start, app, id)
 		return nil
 	case !l.push.Expires.After(now):
-		if err := d.end(ctx, l, push.Expired, "expired before it began"); !is(err, push.Conflict) && !is(err, push.NotFound) {
+		if err := d.end(ctx, l, push.Expired, push.ExpiredUnsent); !is(err, push.Conflict) && !is(err, push.NotFound) {
 			return push.Wrap(op, err)
 		}
 		return nil

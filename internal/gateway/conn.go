@@ -28,20 +28,20 @@ type conn struct {
 	wire   wire
 	raw    syscall.RawConn // nil: writing may block, so that only the writer's goroutine does it
 	frames framing
-	gate   *sync.RWMutex
+	lane   *lane
 	device push.Ref // set before the registry knows the connection
 
 	mu       sync.Mutex // guards what follows
 	s        session
 	out      outbox
-	receipts []push.Receipt // posted when mu is free again
+	receipts []push.Receipt // empty whenever mu is free: whoever frees it posts them, so that Settled never has to
 	reports  []report       // in order; the first is being recorded
 	armed    time.Time      // the wire's read deadline, zero for none
 }
 
 func newConn(g *Gateway, w wire, f framing) *conn {
 	now := g.opt.Now()
-	return &conn{g: g, wire: w, frames: f, gate: g.gate.pick(), s: newSession(&g.lim, now)}
+	return &conn{g: g, wire: w, frames: f, lane: g.gate.pick(), s: newSession(&g.lim, now)}
 }
 
 // attach makes c write without blocking where the wire allows that.
@@ -53,16 +53,24 @@ func (c *conn) attach(nc net.Conn) {
 	}
 }
 
-// unlock frees c.mu and posts the receipts that came up under it.
+// unlock frees c.mu and posts the receipts that came up under it. It must not be called under the descriptor's lock.
 func (c *conn) unlock() {
-	var few [4]push.Receipt
-	rs := append(few[:0], c.receipts...)
-	if c.receipts = c.receipts[:0]; cap(c.receipts) > 8 {
-		c.receipts = nil
-	}
+	rs := c.takeReceipts()
 	c.mu.Unlock()
-	for _, r := range rs {
-		c.g.house.Receipt(r)
+	c.postReceipts(rs)
+}
+
+// takeReceipts returns the receipts that came up under c.mu, which is held, for postReceipts after it.
+func (c *conn) takeReceipts() []push.Receipt {
+	rs := c.receipts
+	c.receipts = nil
+	return rs
+}
+
+// postReceipts may wait for a commit, and the committer for any lock that Settled takes, so that no lock may be held.
+func (c *conn) postReceipts(rs []push.Receipt) {
+	if len(rs) > 0 {
+		c.g.house.Receipt(rs...)
 	}
 }
 
@@ -109,7 +117,7 @@ func (c *conn) handle(frame []byte, fx *effects, slots chan struct{}) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.s.phase != closed
+	return c.s.phase != closed || c.s.parting
 }
 
 // countStop counts a connection that ended by what its client sent.
@@ -125,8 +133,10 @@ func (c *conn) countStop(before phase, sent mqtt.Type) {
 // malformed ends a connection on which something came that is no packet.
 func (c *conn) malformed(err error) {
 	var fx effects
-	c.g.stats.violations.Add(1)
 	c.mu.Lock()
+	if c.s.phase != closed {
+		c.g.stats.violations.Add(1)
+	}
 	c.s.violation(err, &fx)
 	c.perform(&fx)
 	c.unlock()

@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/carillonpush/carillon/internal/mqtt"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
@@ -36,6 +38,12 @@ func (c *conn) drain() {
 		page, err := c.owed(limit, append(under, passed...))
 		if err != nil {
 			if c.g.ctx.Err() != nil {
+				return
+			}
+			if errors.Is(err, push.Unauthenticated) || errors.Is(err, push.Denied) {
+				// It was revoked between its proof and its place among those whom Disconnect finds.
+				c.g.leave(c)
+				c.end(mqtt.AdministrativeAction)
 				return
 			}
 			c.g.opt.Log.Warn("inbox not read", "app", c.device.App, "err", err)

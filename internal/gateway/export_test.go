@@ -146,3 +146,27 @@ func (g *Gateway) HoldBack(d *push.Delivery, n int) {
 		g.gate.holds(d.App, d.ID, push.Ordinal(o))
 	}
 }
+
+// Memory is how much a gateway remembers of withdrawals: pushes, and devices from which they were held back.
+type Memory struct{ Withdrawn, Devices int }
+
+// Remembered counts what g remembers, and checks its counter.
+func (g *Gateway) Remembered() (m Memory) {
+	g.gate.notes.Range(func(_, v any) bool {
+		n := v.(*note)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		m.Withdrawn++
+		m.Devices += len(n.from)
+		return true
+	})
+	if n := int(g.gate.noted.Load()); n != m.Withdrawn {
+		panic("gateway: the counter of withdrawn pushes is wrong")
+	}
+	return m
+}
+
+// HandingOver reports whether a copy of a push is being handed to a connection that may block.
+func (g *Gateway) HandingOver(app push.AppID, id push.ID) bool {
+	return len(g.gate.await(withdrawn{app, id}, 0)) > 0
+}

@@ -7,9 +7,13 @@
 // The protocol of one connection is a session, which does no I/O. Around it is a thin shell: a goroutine that reads, the
 // poster's own goroutine that writes as long as the socket takes it, and one that writes while it does not.
 //
-// Order of locks: a shard's presence, a shard's map, a connection, a gate. House.Receipt is called under none of them,
-// because it may wait for a commit, whose caller waits for a connection in Settled. House.Presence is called under the
-// first, so that its calls come in order: it may call Post, Online and Wake, but not Disconnect.
+// Order of locks: a shard's presence, a shard's map, a connection, its descriptor's (which RawConn.Write holds while it
+// runs its function, and while it waits for the socket), a lane of the gate. One goroutine takes the two of a connection
+// the other way round: its writer. Nobody waits for it there, since with the connection locked the descriptor is asked for
+// only while there is no writer, and a writer that has said that it is none does not lock the connection in there again.
+// House.Receipt is called under none of them, because it may wait for a commit, whose caller waits for a connection in
+// Settled; so Settled and Wake leave nobody's receipts to be posted by whoever comes next. House.Presence is called under
+// the first, so that its calls come in order: it may call Online, IsOnline and Wake, but not Disconnect.
 package gateway
 
 import (
@@ -43,9 +47,12 @@ type Options struct {
 	WriteTimeout   time.Duration // how long a socket may accept nothing; 30 s
 	FailDelay      time.Duration // before a wrong secret is answered; 250 ms
 	Linger         time.Duration // how long a connection that is told to go may take; 1 s
-	WithdrawnFor   time.Duration // how long a withdrawn push is remembered: the greatest time to live; 30 days
 	Now            func() time.Time
 	Log            *slog.Logger // nil discards
+
+	// WithdrawTimeout is how long Withdraw waits for a copy that is being handed to a connection which may block, before it
+	// cuts that connection; 2 s, at most WriteTimeout.
+	WithdrawTimeout time.Duration
 }
 
 func (o *Options) withDefaults() Options {
@@ -64,7 +71,7 @@ func (o *Options) withDefaults() Options {
 	c.WriteTimeout = or(c.WriteTimeout, 30*time.Second)
 	c.FailDelay = or(c.FailDelay, 250*time.Millisecond)
 	c.Linger = or(c.Linger, time.Second)
-	c.WithdrawnFor = or(c.WithdrawnFor, 30*24*time.Hour)
+	c.WithdrawTimeout = min(or(c.WithdrawTimeout, 2*time.Second), c.WriteTimeout)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -112,7 +119,7 @@ func New(house House, opts *Options) *Gateway {
 		connectTime: g.opt.ConnectTimeout, maxKeepAlive: uint16(min(g.opt.MaxKeepAlive/time.Second, 1<<16-1)),
 	}
 	g.drains = make(chan struct{}, g.opt.MaxDrains)
-	g.gate.keep = g.opt.WithdrawnFor
+	g.gate.now = g.opt.Now
 	g.conns.init()
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
@@ -164,27 +171,8 @@ func (g *Gateway) Broadcast(d *push.Delivery, owed func(push.Ordinal) bool) {
 // Online returns the devices of app that are connected now. The caller owns the set.
 func (g *Gateway) Online(app push.AppID) *ordset.Set { return g.conns.online(app) }
 
-// Withdraw is a barrier: when it returns, no copy of the push will start to be written, until Readmit. On TLS a copy has
-// started when it was handed to the connection.
-func (g *Gateway) Withdraw(app push.AppID, id push.ID) { g.gate.withdraw(app, id, g.opt.Now()) }
-
-// Readmit undoes Withdraw. Devices from which the push was held back meanwhile ask the record again.
-func (g *Gateway) Readmit(app push.AppID, id push.ID) {
-	from, all := g.gate.readmit(app, id)
-	for _, o := range from {
-		if c := g.conns.find(app, o); c != nil {
-			c.wake()
-		}
-	}
-	if !all {
-		return
-	}
-	for i := range g.conns.shards {
-		for _, c := range g.conns.shards[i].of(app, nil) {
-			c.wake()
-		}
-	}
-}
+// IsOnline reports whether a device is connected now.
+func (g *Gateway) IsOnline(app push.AppID, o push.Ordinal) bool { return g.conns.find(app, o) != nil }
 
 // Settled says that receipts are durable. Messages that they deliver or drop give their room to others.
 func (g *Gateway) Settled(receipts []push.Receipt) {
@@ -242,6 +230,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 func (g *Gateway) Close() error {
 	left := g.stop()
 	g.cancel()
+	g.gate.close()
 	for _, c := range left {
 		c.cut()
 	}

@@ -16,7 +16,7 @@ import (
 type house struct {
 	tb    testing.TB
 	gw    *gateway.Gateway
-	queue chan push.Receipt
+	queue chan []push.Receipt
 
 	mu       sync.Mutex // guards what follows
 	secrets  map[string]string
@@ -29,22 +29,22 @@ type house struct {
 	pages    int                       // calls of Owed
 	changed  chan struct{}             // closed and replaced at every change
 	onMark   func(r push.Receipt) bool // false loses the receipt
+	onQueue  func(rs []push.Receipt)   // called before receipts are queued
+	removed  map[push.Ref]bool         // that are not registered any more
 }
 
 func newHouse(tb testing.TB, opts *gateway.Options) (*house, *gateway.Gateway) {
 	h := &house{
-		tb: tb, queue: make(chan push.Receipt, 1024), secrets: map[string]string{}, refs: map[string]push.Ref{},
+		tb: tb, queue: make(chan []push.Receipt, 1024), secrets: map[string]string{}, refs: map[string]push.Ref{},
 		pending: map[push.Ordinal][]*push.Delivery{}, marks: map[push.ID]map[push.Ordinal]push.Marked{},
-		presence: map[push.Ordinal][]bool{}, changed: make(chan struct{}),
+		presence: map[push.Ordinal][]bool{}, removed: map[push.Ref]bool{}, changed: make(chan struct{}),
 	}
 	h.gw = gateway.New(h, opts)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for r := range h.queue {
-			if h.commit(r) {
-				h.gw.Settled([]push.Receipt{r})
-			}
+		for rs := range h.queue {
+			h.gw.Settled(slices.DeleteFunc(rs, func(r push.Receipt) bool { return !h.commit(r) }))
 		}
 	}()
 	tb.Cleanup(func() {
@@ -149,6 +149,9 @@ func (h *house) Owed(ctx context.Context, ref push.Ref, limit int, skip func(pus
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.removed[ref] {
+		return nil, push.Unauthenticated
+	}
 	var page []*push.Delivery
 	for _, d := range h.pending[ref.Ordinal] {
 		if len(page) < limit && !skip(d.ID) {
@@ -158,7 +161,15 @@ func (h *house) Owed(ctx context.Context, ref push.Ref, limit int, skip func(pus
 	return page, nil
 }
 
-func (h *house) Receipt(r push.Receipt) { h.queue <- r }
+func (h *house) Receipt(rs ...push.Receipt) {
+	h.mu.Lock()
+	onQueue := h.onQueue
+	h.mu.Unlock()
+	if onQueue != nil {
+		onQueue(rs)
+	}
+	h.queue <- rs
+}
 
 func (h *house) Event(_ context.Context, ref push.Ref, id push.ID, m push.Mark) error {
 	h.mu.Lock()

@@ -133,7 +133,7 @@ func (c *conn) undo(it *item) {
 }
 
 // emit writes an item to a socket as far as it takes it. It reports whether nothing is left of it. c.mu is held, and the
-// gate.
+// lane.
 func (c *conn) emit(it *item, fd uintptr) bool {
 	if !c.passes(it) {
 		return true
@@ -275,43 +275,64 @@ func (c *conn) idle() {
 
 // writeReady writes whenever the socket can take something.
 func (c *conn) writeReady() error {
+	c.mu.Lock()
 	c.extend()
-	err := c.raw.Write(func(fd uintptr) bool {
-		c.mu.Lock()
-		defer c.unlock()
-		for {
-			if c.out.dead {
-				c.idle()
-				return true
-			}
-			if len(c.out.rest) > 0 {
-				if !c.emitRest(fd) {
-					return false
-				}
-				continue
-			}
-			it, ok := c.out.pop()
-			if !ok {
-				c.wire.SetWriteDeadline(time.Time{})
-				c.idle()
-				return true
-			}
-			c.gate.RLock()
-			done := c.emit(&it, fd)
-			c.gate.RUnlock()
-			switch {
-			case done:
-				c.extend()
-			case len(c.out.rest) == 0: // not begun: it is looked at again when its turn comes
-				c.out.queue = append([]item{it}, c.out.queue...)
-				if it.d == nil {
-					c.out.control += it.size
-				}
+	c.mu.Unlock()
+	for {
+		var (
+			rs   []push.Receipt
+			full bool
+		)
+		err := c.raw.Write(func(fd uintptr) bool {
+			c.mu.Lock()
+			defer c.mu.Unlock() // not unlock: the descriptor is locked, and who waits for that may hold c.mu
+			over := c.flush(fd)
+			rs = c.takeReceipts()
+			// A full socket is waited for in here, so that receipts go first.
+			full = !over && len(rs) > 0
+			return over || full
+		})
+		c.postReceipts(rs)
+		if err != nil || !full {
+			return err
+		}
+	}
+}
+
+// flush writes what waits as far as the socket takes it. It reports whether nothing is left, so that the writer's work is
+// over. c.mu is held, and the descriptor.
+func (c *conn) flush(fd uintptr) bool {
+	for {
+		if c.out.dead {
+			c.idle()
+			return true
+		}
+		if len(c.out.rest) > 0 {
+			if !c.emitRest(fd) {
 				return false
 			}
+			continue
 		}
-	})
-	return err
+		it, ok := c.out.pop()
+		if !ok {
+			c.wire.SetWriteDeadline(time.Time{})
+			c.idle()
+			return true
+		}
+		c.lane.RLock()
+		done := c.emit(&it, fd)
+		c.lane.RUnlock()
+		switch {
+		case done:
+			c.extend()
+		case len(c.out.rest) == 0: // not begun: it is looked at again when its turn comes
+			c.out.queue = append([]item{it}, c.out.queue...)
+			if it.d == nil {
+				c.out.control += it.size
+			}
+			return false
+		}
+	}
 }
 
 // emitRest goes on with a frame that is partly written. c.mu is held.
@@ -333,7 +354,7 @@ func (c *conn) emitRest(fd uintptr) bool {
 	return true
 }
 
-// extend gives the socket another time-out to accept something.
+// extend gives the socket another time-out to accept something. c.mu is held.
 func (c *conn) extend() {
 	d := c.g.opt.WriteTimeout
 	if c.out.closing {
@@ -352,9 +373,9 @@ func (c *conn) writeBlocking() error {
 			c.unlock()
 			return nil
 		}
-		c.gate.RLock()
+		c.lane.RLock()
 		if !c.passes(&it) {
-			c.gate.RUnlock()
+			c.lane.RUnlock()
 			c.unlock()
 			continue
 		}
@@ -362,9 +383,11 @@ func (c *conn) writeBlocking() error {
 		c.began(&it)
 		c.arm()
 		c.extend()
-		c.gate.RUnlock()
+		c.lane.enter(c, &it) // under the lock, so that a withdrawal either is seen above or sees this
+		c.lane.RUnlock()
 		c.unlock()
 		_, err := c.wire.Write(frame)
+		c.lane.exit(c, &it)
 		if buf != nil {
 			putBuffer(buf, frame)
 		}
@@ -410,7 +433,8 @@ func (c *conn) hangUp() {
 // kill gives a connection up on which nothing can be written any more. Reader and writer are woken; the reader closes.
 // c.mu is held.
 func (c *conn) kill() {
-	c.s.phase, c.out.dead, c.out.killed = closed, true, true
+	c.s.phase, c.s.parting = closed, false
+	c.out.dead, c.out.killed = true, true
 	c.out.queue, c.out.rest = nil, nil
 	c.wire.SetReadDeadline(past)
 	c.wire.SetWriteDeadline(past)

@@ -12,11 +12,12 @@ type House interface {
 	// app is switched off. It reads no database.
 	Authenticate(name, secret string) (push.Ref, error)
 	// Owed returns what waits for a device, in order of ids, at most limit, without the pushes that skip names. Fewer than
-	// limit means that nothing else waits.
+	// limit means that nothing else waits. Unauthenticated if the device is not registered any more, Denied if its app is
+	// switched off: its connection is ended.
 	Owed(ctx context.Context, ref push.Ref, limit int, skip func(push.ID) bool) ([]*push.Delivery, error)
-	// Receipt queues what happened to a message and returns. It blocks only while the record's queue is full. When the
-	// receipt is durable the house calls Settled.
-	Receipt(r push.Receipt)
+	// Receipt queues what happened to messages of one device and returns. It blocks only while the record's queue is full.
+	// When the receipts are durable the house calls Settled. The slice is the house's from then on.
+	Receipt(rs ...push.Receipt)
 	// Event records what a device says of a push, and returns when that is durable. NotFound if the device was never sent it.
 	Event(ctx context.Context, ref push.Ref, id push.ID, m push.Mark) error
 	// Presence says that a device came or went.

@@ -111,7 +111,7 @@ func TestExpiredAndWithdrawnMessagesDoNotLeaveTheQueue(t *testing.T) {
 	h.send(message(begun+2, "withdrawn"), 7)
 	h.send(message(begun+3, fmt.Sprint(begun+3, ":stays")), 7)
 	skew.Store(int64(2 * time.Minute))
-	g.Withdraw(1, begun+2)
+	settle := g.Withdraw(1, begun+2, time.Now().Add(time.Hour))
 	ids := drainTo(c, begun+3)
 	for _, id := range ids {
 		if id == begun+1 || id == begun+2 {
@@ -121,7 +121,7 @@ func TestExpiredAndWithdrawnMessagesDoNotLeaveTheQueue(t *testing.T) {
 	if s := g.Stats(); s.Expired != 1 || s.HeldBack != 1 {
 		t.Errorf("expired %d, held back %d; want 1 and 1", s.Expired, s.HeldBack)
 	}
-	g.Readmit(1, begun+2) // what was not said to be delivered comes after all
+	settle(false) // what was not said to be delivered comes after all
 	c.takes("withdrawn")
 }
 
@@ -160,9 +160,10 @@ func TestWithdrawIsABarrier(t *testing.T) {
 		for g.Stats().Written == 0 { // at least the first round withdraws in the middle
 			continue
 		}
-		g.Withdraw(1, d.ID)
+		settle := g.Withdraw(1, d.ID, d.Expires)
 		at := g.Stats().Written
 		wg.Wait()
+		settle(true)
 		g.Broadcast(d, everybody)
 		if after := g.Stats().Written; after != at {
 			t.Fatalf("round %d: %d copies written after Withdraw had returned", round, after-at)
@@ -344,54 +345,4 @@ func TestConnectionsThatFallSilentAreClosed(t *testing.T) {
 			}
 		})
 	})
-}
-
-// What is held back from more devices than are remembered comes to all of them when it is readmitted.
-func TestReadmittedBroadcastReachesEverybody(t *testing.T) {
-	h, g := newHouse(t, nil)
-	d := broadcast(1<<40, "back")
-	g.Withdraw(1, d.ID)
-	g.HoldBack(d, 5000) // devices that are gone by now
-	w := serve(t, g)[0]
-	var clients []*client
-	for o := range push.Ordinal(3) {
-		name := fmt.Sprint("dev", o)
-		h.device(name, 10_000+o)
-		h.owe(d, 10_000+o)
-		c := newClient(t, w.dial(), mqtt.V5).connect(name, nil).subscribe(1)
-		clients = append(clients, c)
-		c.quiet()
-	}
-	h.until("all have asked", func() bool { return h.pages >= 3 })
-	g.Readmit(1, d.ID)
-	for _, c := range clients {
-		c.takes("back")
-	}
-}
-
-func TestWithdrawnPushesAreForgottenInTheEnd(t *testing.T) {
-	var skew atomic.Int64
-	h, g := newHouse(t, &gateway.Options{
-		WithdrawnFor: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
-	})
-	h.device("dev", 7)
-	c := newClient(t, serve(t, g)[0].dial(), mqtt.V5).connect("dev", nil).subscribe(1)
-	c.quiet()
-	for id := range push.ID(2000) {
-		g.Withdraw(1, id+1)
-	}
-	g.Post(7, message(1, "withdrawn"))
-	c.quiet()
-	skew.Store(int64(2 * time.Hour))
-	for id := range push.ID(100) { // the number has doubled since the first time that it was looked at
-		g.Withdraw(1, 2001+id)
-	}
-	m := message(1, "long ago")
-	m.Expires = time.Now().Add(24 * time.Hour)
-	g.Post(7, m)
-	c.takes("long ago")
-	m = message(2050, "lately")
-	m.Expires = time.Now().Add(24 * time.Hour)
-	g.Post(7, m)
-	c.quiet()
 }

@@ -41,8 +41,8 @@ type try struct {
 var tries = sync.Pool{New: func() any {
 	t := new(try)
 	t.fn = func(fd uintptr) bool {
-		t.c.gate.RLock()
-		defer t.c.gate.RUnlock()
+		t.c.lane.RLock()
+		defer t.c.lane.RUnlock()
 		t.done = t.c.emit(&t.it, fd)
 		return true
 	}
@@ -50,7 +50,7 @@ var tries = sync.Pool{New: func() any {
 }}
 
 // try writes an item from the caller's goroutine. It reports false if something of it is left: all, or c.out.rest. c.mu is
-// held.
+// held, and there is no writer, or this could wait for it.
 func (c *conn) try(it item) bool {
 	t := tries.Get().(*try)
 	t.c, t.it, t.done = c, it, false

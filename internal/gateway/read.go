@@ -31,14 +31,11 @@ func (c *conn) serve(nc net.Conn, src io.Reader) {
 	c.mu.Lock()
 	c.arm()
 	c.unlock()
-	slots := make(chan struct{}, maxEvents)
-	if raw, ok := c.raw, src == nil; ok && raw != nil {
-		c.readReady(slots)
-	} else {
-		if src == nil {
-			src = nc
+	in := c.inlet(nc, src)
+	for {
+		if err := in.next(); err != nil && !(isTimeout(err) && c.late()) {
+			break
 		}
-		c.readBlocking(src, slots)
 	}
 	c.mu.Lock()
 	polite := c.out.closing && !c.out.killed
@@ -52,43 +49,69 @@ func (c *conn) serve(nc net.Conn, src io.Reader) {
 		c.g.leave(c)
 	}
 	if polite {
-		c.linger(nc)
+		c.linger(nc, in)
 	}
 	nc.Close()
 }
 
-// readReady reads whenever something has come, into a buffer that is borrowed until then.
-func (c *conn) readReady(slots chan struct{}) {
-	var (
-		buf   *[readBuffer]byte
-		n     int
-		fail  error
-		carry []byte // the beginning of a packet
-	)
-	read := func(fd uintptr) bool {
-		buf = readBuffers.Get().(*[readBuffer]byte)
-		if n, fail = readFD(fd, buf[:]); fail == syscall.EAGAIN {
-			readBuffers.Put(buf)
-			return false
-		}
-		return true
+// An inlet reads what a device sends.
+type inlet interface {
+	// next waits until something has come and has it handled. After a time-out it may be called again.
+	next() error
+}
+
+// inlet returns how nc is read, directly or through src.
+func (c *conn) inlet(nc net.Conn, src io.Reader) inlet {
+	slots := make(chan struct{}, maxEvents)
+	if src == nil && c.raw != nil {
+		in := &readyInlet{c: c, slots: slots}
+		in.read = in.tryRead
+		return in
 	}
-	for {
-		if err := c.raw.Read(read); err != nil {
-			if isTimeout(err) && c.late() {
-				continue
-			}
-			return
-		}
-		var err error
-		if fail == nil && n > 0 {
-			carry, err = c.packets(carry, buf[:n], slots)
-		}
-		readBuffers.Put(buf)
-		if fail != nil || n == 0 || err != nil {
-			return
-		}
+	if src == nil {
+		src = nc
 	}
+	return &blockingInlet{c: c, r: mqtt.NewReader(src, 0), slots: slots}
+}
+
+// A readyInlet reads a plain socket whenever something has come, into a buffer that is borrowed until then.
+type readyInlet struct {
+	c     *conn
+	slots chan struct{}
+	carry []byte // the beginning of a packet
+
+	read func(fd uintptr) bool // tryRead, made once
+	buf  *[readBuffer]byte
+	n    int
+	fail error
+}
+
+func (in *readyInlet) tryRead(fd uintptr) bool {
+	in.buf = readBuffers.Get().(*[readBuffer]byte)
+	if in.n, in.fail = readFD(fd, in.buf[:]); in.fail == syscall.EAGAIN {
+		readBuffers.Put(in.buf)
+		in.buf = nil
+		return false
+	}
+	return true
+}
+
+func (in *readyInlet) next() error {
+	if err := in.c.raw.Read(in.read); err != nil {
+		return err
+	}
+	buf := in.buf
+	in.buf = nil
+	defer readBuffers.Put(buf)
+	if in.fail == nil && in.n == 0 {
+		in.fail = io.EOF
+	}
+	if in.fail != nil {
+		return in.fail
+	}
+	var err error
+	in.carry, err = in.c.packets(in.carry, buf[:in.n], in.slots)
+	return err
 }
 
 // packets handles the whole packets in carry and data, and returns what follows them.
@@ -133,43 +156,56 @@ func (c *conn) inboundLimit() int {
 	return c.g.lim.maxPacket
 }
 
-// readBlocking reads from what is no plain socket.
-func (c *conn) readBlocking(src io.Reader, slots chan struct{}) {
-	var fx effects
-	r := mqtt.NewReader(src, 0)
-	for {
-		r.SetLimit(c.inboundLimit())
-		frame, err := r.ReadFrame()
-		switch {
-		case err == nil:
-			if !c.handle(frame, &fx, slots) {
-				return
-			}
-		case isTimeout(err):
-			if !c.late() {
-				return
-			}
-		default:
-			if _, ok := errors.AsType[*mqtt.Error](err); ok {
-				c.malformed(err)
-			}
-			return
-		}
-	}
+// A blockingInlet reads what is no plain socket.
+type blockingInlet struct {
+	c     *conn
+	r     *mqtt.Reader
+	slots chan struct{}
+	fx    effects
 }
 
-// linger waits until what was written is out, says that nothing follows, and lets the device close. To close a socket in
-// which something was not read yet would take back what was just written.
-func (c *conn) linger(nc net.Conn) {
+func (in *blockingInlet) next() error {
+	in.r.SetLimit(in.c.inboundLimit())
+	frame, err := in.r.ReadFrame()
+	if err != nil {
+		if _, ok := errors.AsType[*mqtt.Error](err); ok {
+			in.c.malformed(err)
+		}
+		return err
+	}
+	if !in.c.handle(frame, &in.fx, in.slots) {
+		return errOver
+	}
+	return nil
+}
+
+// rest reads what comes after the end and is not looked at.
+type rest struct{ net.Conn }
+
+func (r rest) next() error {
 	buf := readBuffers.Get().(*[readBuffer]byte)
 	defer readBuffers.Put(buf)
+	_, err := r.Read(buf[:])
+	return err
+}
+
+// maxLinger is how often a connection that is told to go is read at most.
+const maxLinger = 1 << 10
+
+// linger waits until what was written is out, says that nothing follows, and lets the device close. Acknowledgements that
+// were under way are taken, if they count. To close a socket in which something was not read yet would take back what was
+// just written.
+func (c *conn) linger(nc net.Conn, in inlet) {
 	until := time.Now().Add(2 * c.g.opt.Linger) // the writer should have given up before
 	nc.SetReadDeadline(until)
 	half := false
-	for left := 1 << 20; left > 0; {
+	for range maxLinger {
 		c.mu.Lock()
 		dead, killed := c.out.dead, c.out.killed
-		c.unlock()
+		if !c.s.parting {
+			in = rest{nc}
+		}
+		c.mu.Unlock()
 		if killed {
 			return
 		}
@@ -181,9 +217,7 @@ func (c *conn) linger(nc net.Conn) {
 			}
 			nc.SetReadDeadline(time.Now().Add(c.g.opt.Linger))
 		}
-		n, err := nc.Read(buf[:])
-		left -= n
-		if err != nil && (half || !isTimeout(err) || !time.Now().Before(until)) {
+		if err := in.next(); err != nil && (half || !isTimeout(err) || !time.Now().Before(until)) {
 			return
 		}
 	}

@@ -44,6 +44,7 @@ type session struct {
 	phase      phase
 	version    mqtt.Version // zero for a device that takes server-sent events
 	full       bool         // the server has no room: the CONNECT will be refused
+	parting    bool         // closed by the server, which takes acknowledgements that are under way
 	subscribed bool
 	qos        mqtt.QoS
 	events     uint8 // reports at QoS 1 that are not answered yet
@@ -93,11 +94,12 @@ func (s *session) receive(now time.Time, frame []byte, fx *effects) {
 		s.greet(now, frame, fx)
 		return
 	}
-	if s.phase != open {
+	acknowledges := mqtt.Type(frame[0]>>4) == mqtt.TypePuback
+	if s.phase != open && !(s.parting && acknowledges) {
 		return
 	}
 	s.seen = now
-	if t := mqtt.Type(frame[0] >> 4); t == mqtt.TypePuback {
+	if acknowledges {
 		if err := fx.ack.Decode(s.version, frame); err != nil {
 			s.violation(err, fx)
 			return
@@ -129,6 +131,7 @@ func (s *session) receive(now time.Time, frame []byte, fx *effects) {
 
 // violation ends a connection whose client breaks the standard.
 func (s *session) violation(err error, fx *effects) {
+	s.parting = false // what follows cannot be told apart
 	if s.phase == greeting {
 		s.phase, fx.stop = closed, true // no CONNECT, so there is nobody to tell
 		return
@@ -144,6 +147,7 @@ func (s *session) end(reason mqtt.ReasonCode, fx *effects) {
 	if s.phase == open && s.version == mqtt.V5 {
 		fx.packets = append(fx.packets, &mqtt.Disconnect{Reason: reason})
 	}
+	s.parting = s.phase == open && reason == mqtt.ServerShuttingDown
 	s.phase, fx.stop = closed, true
 }
 
@@ -156,7 +160,7 @@ func (s *session) acknowledged(a *mqtt.Ack, fx *effects) {
 	}
 	if r, ok := s.send.acked(a.PacketID, m, s.ref); ok {
 		fx.receipts = append(fx.receipts, r)
-		fx.resume = s.send.resume()
+		fx.resume = s.phase == open && s.send.resume()
 	}
 }
 

@@ -12,7 +12,12 @@ import (
 // Stream gives a device its inbox as payloads, one call of write for each, in the same order and under the same rules as
 // MQTT does: the newest connection of a device wins, and at most Options.Window messages are under way. The device
 // acknowledges by House.Event, and Settled makes room. write is called by one goroutine at a time, never after Stream has
-// returned, and should not block for longer than a socket may.
+// returned, and should not block for longer than a socket may. A payload counts as gone when write has returned: Withdraw
+// waits for that, at most Options.WithdrawTimeout.
+//
+// The caller has authenticated ref. House.Owed, which is asked first, tells whether the device was removed or its app
+// switched off since. That its secret was replaced it cannot tell, since the ref is the same: a device whose secret is
+// replaced while it opens a stream keeps that stream until something else ends it.
 //
 // Stream returns nil when another connection took over or the device was told to go, ctx's error when that ended, write's
 // error, TooMany, or ErrClosed.

@@ -61,6 +61,9 @@ var next = map[State][]State{
 	Done:      {Cancelled, Expired},
 }
 
+// ExpiredUnsent is the Reason of an Expired push of which nothing was ever sent: it had expired before it began.
+const ExpiredUnsent = "expired before it began"
+
 // May reports whether a push in state s may go to state to.
 func (s State) May(to State) bool {
 	for _, n := range next[s] {

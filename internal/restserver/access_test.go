@@ -44,8 +44,14 @@ func TestAccess(t *testing.T) {
 		{"unknown route", admin, "GET", "/v1/nothing", 404, "not_found"},
 		{"unknown route of devices", dev, "GET", "/device/v2/me", 404, "not_found"},
 		{"unknown path", "", "GET", "/nothing", 404, "not_found"},
-		{"wrong method of the document", "", "POST", "/openapi.json", 405, "invalid"},
-		{"wrong method", key1, "DELETE", pushes, 405, "invalid"},
+		{"double slash in front", key1, "GET", "/" + pushes, 404, "not_found"},
+		{"double slash inside", key1, "POST", "/v1/apps/1//pushes", 404, "not_found"},
+		{"dots", key1, "POST", "/v1/apps/1/devices/../pushes", 404, "not_found"},
+		{"a dot at the end", "", "GET", "/docs/.", 404, "not_found"},
+		{"slash at the end", key1, "GET", pushes + "/", 404, "not_found"},
+		{"double slash before the documentation", "", "GET", "//docs", 404, "not_found"},
+		{"wrong method of the document", "", "POST", "/openapi.json", 405, "method_not_allowed"},
+		{"wrong method", key1, "DELETE", pushes, 405, "method_not_allowed"},
 		{"NUL in a name", key1, "GET", "/v1/apps/1/devices/a%00b", 404, "not_found"},
 		{"bytes that are no UTF-8 in a name", key1, "GET", "/v1/apps/1/devices/%ff", 404, "not_found"},
 	} {
@@ -242,8 +248,8 @@ func TestBodyLimit(t *testing.T) {
 	}
 	r, n = do(-1, pushes)
 	wantProblem(t, r, 413, "too_large", "")
-	if n > 6<<20 {
-		t.Errorf("read %d bytes of an endless body, want about the limit", n)
+	if n > 6<<20 || r.header.Get("Connection") != "close" {
+		t.Errorf("read %d bytes of an endless body, Connection %q, want about the limit and close", n, r.header.Get("Connection"))
 	}
 	r, n = do(-1, pushes+"/batch")
 	wantProblem(t, r, 413, "too_large", "")

@@ -100,7 +100,7 @@ func (s *Server) appRoutes() {
 
 // createApp makes an app.
 func (s *Server) createApp(ctx context.Context, _ *call, b *AppBody) (any, error) {
-	app := push.App{Name: b.Name, TimeZone: b.TimeZone, Packages: b.Packages, Settings: settings(nil, b.Settings)}
+	app := push.App{Name: b.Name, TimeZone: b.TimeZone, Packages: packages(nil, b.Packages), Settings: settings(nil, b.Settings)}
 	if app.TimeZone == "" {
 		app.TimeZone = push.DefaultTimeZone
 	}
@@ -153,17 +153,7 @@ func (s *Server) patchApp(ctx context.Context, c *call, b *AppPatch) (any, error
 	if b.TimeZone != nil {
 		app.TimeZone = *b.TimeZone
 	}
-	packages := maps.Clone(app.Packages)
-	if packages == nil {
-		packages = map[push.Platform]string{}
-	}
-	for p, name := range b.Packages {
-		packages[p] = name
-		if name == "" {
-			delete(packages, p)
-		}
-	}
-	app.Packages, app.Settings = packages, settings(app.Settings, b.Settings)
+	app.Packages, app.Settings = packages(app.Packages, b.Packages), settings(app.Settings, b.Settings)
 	if err := app.Validate(); err != nil {
 		return nil, err
 	}
@@ -177,6 +167,19 @@ func (s *Server) rotateKeys(ctx context.Context, c *call, b *RotateBody) (any, e
 		return nil, invalid("kind", "is missing")
 	}
 	return cardAnswer(s.house.Keys.RotateKeys(ctx, c.app.ID, b.Kind))
+}
+
+// packages returns old changed by patch, in which "" takes a package away; old stays as it is.
+func packages(old, patch map[push.Platform]string) map[push.Platform]string {
+	changed := map[push.Platform]string{}
+	maps.Copy(changed, old)
+	for p, name := range patch {
+		changed[p] = name
+		if name == "" {
+			delete(changed, p)
+		}
+	}
+	return changed
 }
 
 // settings returns old changed by patch; old stays as it is.
@@ -194,11 +197,12 @@ func settings(old push.Settings, patch map[string]SettingValue) push.Settings {
 	return changed
 }
 
-// appAnswer returns app with objects where it has nil maps.
+// appAnswer returns app with an object where it has nil settings, and with a package, which may be "", of every platform
+// that has an app store. The web has none and is shown if it was given.
 func appAnswer(app push.App) push.App {
-	if app.Packages == nil {
-		app.Packages = map[push.Platform]string{}
-	}
+	packages := map[push.Platform]string{push.Android: "", push.IOS: "", push.Harmony: ""}
+	maps.Copy(packages, app.Packages)
+	app.Packages = packages
 	if app.Settings == nil {
 		app.Settings = push.Settings{}
 	}

@@ -47,7 +47,7 @@ func TestApps(t *testing.T) {
 
 	patched := into[push.App](t, s.call(t, admin, "PATCH", "/v1/apps/shop",
 		`{"name": "store", "packages": {"ios": "com.example.ios", "android": ""}, "settings": {"inbox.limit": null}}`), 200)
-	if patched.Name != "store" || patched.TimeZone != "Asia/Shanghai" || len(patched.Packages) != 1 || patched.Packages[push.IOS] != "com.example.ios" ||
+	if patched.Name != "store" || patched.TimeZone != "Asia/Shanghai" || patched.Packages[push.IOS] != "com.example.ios" || len(s.apps[2].Packages) != 1 ||
 		len(patched.Settings) != 1 || patched.Settings["umeng.require_ticker"] != "false" {
 		t.Errorf("patched app %+v, want a new name, the ios package and one setting left", patched)
 	}
@@ -56,6 +56,14 @@ func TestApps(t *testing.T) {
 	}
 	if got := into[push.AppCard](t, s.call(t, admin, "POST", "/v1/apps/1/rotate-keys", `{"kind": "native"}`), 200); got.Native.APIKey != "rotated-1" {
 		t.Errorf("rotated key %q, want rotated-1", got.Native.APIKey)
+	}
+
+	bare := s.call(t, admin, "POST", "/v1/apps", `{"name": "bare", "packages": {"ios": ""}}`)
+	if !strings.Contains(string(bare.body), `"packages":{"android":"","harmony":"","ios":""}`) || len(s.apps[3].Packages) != 0 {
+		t.Errorf("card %s of %v, want all three packages, and none kept", bare.body, s.apps[3])
+	}
+	if r := s.call(t, admin, "DELETE", "/v1/apps/bare", ""); r.status != 204 {
+		t.Errorf("delete answered %d, want 204", r.status)
 	}
 
 	first := s.call(t, admin, "GET", "/v1/apps?limit=2", "")

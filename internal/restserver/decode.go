@@ -33,6 +33,7 @@ func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
+		w.Header().Set("Connection", "close") // a wrapped w keeps MaxBytesReader from saying so itself
 		return nil, large
 	case err != nil:
 		return nil, &push.Error{Kind: push.Invalid, Msg: "the body ended early", Err: err}
@@ -40,8 +41,9 @@ func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// decode reads body into v, a pointer to a struct: one JSON value, without unknown fields. What is wrong with it is
-// Invalid, with the path of the field. The way without an error is one pass; the path is looked for when there is one.
+// decode reads body into v, a pointer to a struct: one JSON value, without unknown fields, their names in exact case. What
+// is wrong with it is Invalid, with the path of the field, which is looked for when there is an error, or a name that might
+// be one: what most senders send is one pass and a glance.
 func decode(body []byte, v any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return invalid("", "the body is empty; a JSON object is needed")
@@ -50,10 +52,14 @@ func decode(body []byte, v any) error {
 		return invalid("", "the body is not UTF-8")
 	}
 	err := strict(body, v)
-	if err == nil && bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+	isObject := bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
+	switch {
+	case err == nil && isObject && plainNames(body):
 		return nil
-	}
-	if !json.Valid(body) {
+	case err == nil && isObject:
+		// Only names of members that are the caller's own may be in another case.
+		return locate(reflect.TypeOf(v), body, "")
+	case !json.Valid(body):
 		var syntax *json.SyntaxError
 		if errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax) {
 			return invalid("", "the body is not JSON: "+syntax.Error()+", at byte "+strconv.FormatInt(syntax.Offset, 10))
@@ -65,6 +71,33 @@ func decode(body []byte, v any) error {
 	}
 	return &push.Error{Kind: push.Invalid, Msg: "the body cannot be read", Err: err}
 }
+
+// plainNames reports whether no name of a member in body, valid JSON, could be another's in a different case, as
+// encoding/json compares them: the names of fields here are in lower case and ASCII.
+func plainNames(body []byte) bool {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '"' {
+			continue
+		}
+		plain := true
+		for i++; body[i] != '"'; i++ {
+			switch c := body[i]; {
+			case c == '\\':
+				plain = false
+				i++
+			case c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf:
+				plain = false
+			}
+		}
+		if rest := bytes.TrimLeft(body[i+1:], " \t\r\n"); !plain && len(rest) > 0 && rest[0] == ':' {
+			return false
+		}
+	}
+	return true
+}
+
+// isNull reports whether raw is the JSON null.
+func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "null" }
 
 // strict reads exactly one JSON value, refusing unknown fields.
 func strict(b []byte, v any) error {
@@ -91,7 +124,7 @@ func locate(t reflect.Type, raw json.RawMessage, path string) error {
 		t = t.Elem()
 	}
 	// As encoding/json has it, null leaves a field as it is, but for types that read it themselves.
-	null := string(bytes.TrimSpace(raw)) == "null"
+	null := isNull(raw)
 	if custom := reflect.PointerTo(t); custom.Implements(jsonReader) || custom.Implements(textReader) {
 		return locateValue(t, raw, path)
 	}
@@ -143,17 +176,17 @@ func locateMembers(t reflect.Type, members map[string]json.RawMessage, path stri
 	return nil
 }
 
-// locateField goes through a struct, by the rules of encoding/json: embedded structs are flat, names match in any case.
+// locateField goes through a struct, in which embedded structs are flat. Unlike for encoding/json names are in exact case.
 func locateField(t reflect.Type, members map[string]json.RawMessage, path string) error {
-	fields := map[string]reflect.Type{} // by lower-case name, as encoding/json matches them
+	fields := map[string]reflect.Type{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.IsExported() && name != "" && name != "-" {
-			fields[strings.ToLower(name)] = f.Type
+			fields[name] = f.Type
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(members)) {
-		ft, ok := fields[strings.ToLower(k)]
+		ft, ok := fields[k]
 		if !ok {
 			return invalid(join(path, k), "is not a field here")
 		}
@@ -168,7 +201,7 @@ func locateField(t reflect.Type, members map[string]json.RawMessage, path string
 func locateValue(t reflect.Type, raw json.RawMessage, path string) error {
 	err := strict(raw, reflect.New(t).Interface())
 	if err == nil {
-		return nil
+		return inExactCase(t, raw, path)
 	}
 	var e *push.Error
 	if errors.As(err, &e) {
@@ -179,6 +212,27 @@ func locateValue(t reflect.Type, raw json.RawMessage, path string) error {
 		return invalid(path, e.Msg)
 	}
 	return invalid(path, "must be "+wanted(t))
+}
+
+// readers are the types that read an object themselves, and the names of its members.
+var readers = map[reflect.Type][]string{
+	reflect.TypeFor[TokenBody]():   {"token", "env", "endpoint", "p256dh", "auth"},
+	reflect.TypeFor[push.FileOf](): {"alias"},
+}
+
+// inExactCase refuses a member of an object that t has read itself by a name in another case.
+func inExactCase(t reflect.Type, raw json.RawMessage, path string) error {
+	names, ok := readers[t]
+	var members map[string]json.RawMessage
+	if !ok || json.Unmarshal(raw, &members) != nil {
+		return nil
+	}
+	for _, k := range slices.Sorted(maps.Keys(members)) {
+		if !slices.Contains(names, k) {
+			return invalid(join(path, k), "is not a field here")
+		}
+	}
+	return nil
 }
 
 // wanted says in JSON's words what t is.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -72,24 +71,6 @@ func tokens(from map[string]TokenBody) map[string]push.Token {
 	return all
 }
 
-// checkPatch holds p against the domain's rules, and refuses NUL, which not every database stores.
-func checkPatch(p push.DevicePatch) error {
-	if err := p.Validate(); err != nil {
-		return err
-	}
-	for k, v := range p.Attributes {
-		if strings.ContainsRune(v, 0) {
-			return invalid("attributes."+k, "has a NUL character")
-		}
-	}
-	for channel, t := range p.Tokens {
-		if strings.ContainsRune(t.Token+t.Web+t.P256dh+t.Auth, 0) {
-			return invalid("tokens."+channel, "has a NUL character")
-		}
-	}
-	return nil
-}
-
 // deviceRoutes registers what senders do with devices.
 func (s *Server) deviceRoutes() {
 	const tag = "Devices"
@@ -143,7 +124,7 @@ func (s *Server) deviceOf(ctx context.Context, c *call) (push.Device, error) {
 func (s *Server) putDevice(ctx context.Context, c *call, b *DeviceBody) (any, error) {
 	patch := b.patch()
 	patch.Test, patch.Blacklisted, patch.Badge = b.Test, b.Blacklisted, b.Badge
-	if err := checkPatch(patch); err != nil {
+	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
 	d, err := s.deviceOf(ctx, c)

@@ -51,6 +51,7 @@ func TestRegister(t *testing.T) {
 		{"unknown part of a token", replace("env", "environment"), "invalid", "tokens.apns.environment", 400},
 		{"number for a part of a token", replace(`"sandbox"`, `1`), "invalid", "tokens.apns.env", 400},
 		{"unknown environment", replace("sandbox", "sandpit"), "invalid", "tokens.apns.env", 400},
+		{"part of a token in another case", replace("env", "Env"), "invalid", "tokens.apns.Env", 400},
 		{"array for a token", replace(`"h"`, `["h"]`), "invalid", "tokens.hms", 400},
 		{"number for an attribute", replace(`"2.1.0"`, `2`), "invalid", "attributes.app_version", 400},
 		{"NUL in an attribute", replace("2.1.0", `\u0000`), "invalid", "attributes.app_version", 400},
@@ -148,6 +149,41 @@ func TestMe(t *testing.T) {
 			wantProblem(t, s.call(t, auth, "PATCH", "/device/v1/me", tt.body), 400, "invalid", tt.field)
 		})
 	}
+	t.Run("account", func(t *testing.T) {
+		const path = "/device/v1/me/account"
+		long := strings.Repeat("a", 128)
+		for _, name := range []string{"user-42", long} {
+			got := into[map[string]any](t, s.call(t, auth, "PUT", path, `{"account": "`+name+`"}`), 200)
+			if got["account"] != name || got["device_id"] != string(me.DeviceID) {
+				t.Errorf("logged in as %v, want %s", got, name)
+			}
+		}
+		for _, body := range []string{`{}`, `{"account": ""}`, `{"account": null}`, `{"account": "` + long + `a"}`, `{"account": "\u0000"}`, `{"account": 7}`} {
+			wantProblem(t, s.call(t, auth, "PUT", path, body), 400, "invalid", "account")
+		}
+		if d := into[push.Device](t, s.call(t, key1, "GET", "/v1/apps/1/devices/"+string(me.DeviceID), ""), 200); d.Account != long {
+			t.Errorf("account %q for senders, want the one that was logged in", d.Account)
+		}
+		for range 2 {
+			got := into[map[string]any](t, s.call(t, auth, "DELETE", path, ""), 200)
+			if _, there := got["account"]; there || got["device_id"] != string(me.DeviceID) {
+				t.Errorf("logged out: %v, want the device without an account", got)
+			}
+		}
+		wantProblem(t, s.call(t, "", "PUT", path, `{"account": "a"}`), 401, "unauthenticated", "")
+	})
+	t.Run("a device does not see what operators say of it", func(t *testing.T) {
+		into[push.Device](t, s.call(t, key1, "PUT", "/v1/apps/1/devices/"+string(me.DeviceID), `{"test": true, "blacklisted": true, "badge": 7}`), 200)
+		for method, body := range map[string]string{"GET": "", "PATCH": `{"network": "mobile"}`} {
+			r := s.call(t, auth, method, "/device/v1/me", body)
+			got := into[map[string]any](t, r, 200)
+			_, test := got["test"]
+			_, blacklisted := got["blacklisted"]
+			if test || blacklisted || got["badge"] != 7.0 || got["platform"] != "android" || got["registered"] != "2026-11-25T01:00:00Z" {
+				t.Errorf("%s: %s, want the device without test and blacklisted", method, r.body)
+			}
+		}
+	})
 	event := func(id, name string) reply {
 		return s.call(t, auth, "POST", "/device/v1/events", fmt.Sprintf(`{"push": %s, "event": %q}`, id, name))
 	}

@@ -311,6 +311,9 @@ func (r registry) Patch(_ context.Context, ref push.Ref, p push.DevicePatch) (pu
 	if p.Network != nil {
 		d.Network = *p.Network
 	}
+	if p.Account != nil {
+		d.Account = *p.Account
+	}
 	return *d, nil
 }
 

@@ -34,6 +34,45 @@ type EventBody struct {
 	Event string  `json:"event" enum:"delivered,displayed,opened,clicked,dismissed,recalled"`
 }
 
+// AccountBody names who is logged in.
+type AccountBody struct {
+	Account string `json:"account"`
+}
+
+// Me is a device as it sees itself: a push.Device without what operators say of it, whether it is a test device and
+// whether it gets nothing.
+type Me struct {
+	ID         push.DeviceID         `json:"device_id"`
+	ChannelID  push.ChannelID        `json:"channel_id"`
+	App        push.AppID            `json:"app"`
+	Platform   push.Platform         `json:"platform"`
+	Attributes map[string]string     `json:"attributes"`
+	Tokens     map[string]push.Token `json:"tokens,omitempty"`
+	Phone      string                `json:"phone,omitempty"`
+	Account    string                `json:"account,omitempty"`
+	Network    push.Network          `json:"network,omitempty"`
+	Badge      int                   `json:"badge"`
+	Reset      bool                  `json:"reregistered,omitempty"`
+	push.Times
+}
+
+// meAnswer returns d as it may see itself, around a port's call.
+func meAnswer(d push.Device, err error) (any, error) {
+	d = withAttributes(d)
+	return Me{
+		ID: d.ID, ChannelID: d.ChannelID, App: d.App, Platform: d.Platform, Attributes: d.Attributes, Tokens: d.Tokens,
+		Phone: d.Phone, Account: d.Account, Network: d.Network, Badge: d.Badge, Reset: d.Reset, Times: d.Times,
+	}, err
+}
+
+// patchMe changes the device that calls.
+func (s *Server) patchMe(ctx context.Context, c *call, patch push.DevicePatch) (any, error) {
+	if err := patch.Validate(); err != nil {
+		return nil, err
+	}
+	return meAnswer(s.house.Devices.Patch(ctx, c.ref, patch))
+}
+
 // meRoutes registers what devices do.
 func (s *Server) meRoutes() {
 	const tag = "Device API"
@@ -52,21 +91,33 @@ func (s *Server) meRoutes() {
 	handle(s, route{
 		method: http.MethodGet, path: "/device/v1/me", id: "show-me", tag: tag, access: device,
 		summary: "Show this device", doc: "What is known of it.",
-		answers: []answer{{http.StatusOK, push.Device{}, "The device."}},
+		answers: []answer{{http.StatusOK, Me{}, "The device."}},
 	}, func(ctx context.Context, c *call, _ *none) (any, error) {
-		return deviceAnswer(s.house.Devices.Device(ctx, c.ref.App, c.device))
+		return meAnswer(s.house.Devices.Device(ctx, c.ref.App, c.device))
 	})
 	handle(s, route{
 		method: http.MethodPatch, path: "/device/v1/me", id: "change-me", tag: tag, access: device,
 		summary: "Change this device", doc: "Changes what the body names and leaves the rest.",
 		body: MeBody{}, example: `{"attributes": {"app_version": "2.2.0"}, "network": "wifi"}`,
-		answers: []answer{{http.StatusOK, push.Device{}, "The device as it is now."}},
-	}, func(ctx context.Context, c *call, b *MeBody) (any, error) {
-		patch := b.patch()
-		if err := checkPatch(patch); err != nil {
-			return nil, err
+		answers: []answer{{http.StatusOK, Me{}, "The device as it is now."}},
+	}, func(ctx context.Context, c *call, b *MeBody) (any, error) { return s.patchMe(ctx, c, b.patch()) })
+	handle(s, route{
+		method: http.MethodPut, path: "/device/v1/me/account", id: "log-in", tag: tag, access: device,
+		summary: "Log in", doc: "Says who uses this device now. It takes the place of an account that was logged in.",
+		body: AccountBody{}, example: `{"account": "user-42"}`,
+		answers: []answer{{http.StatusOK, Me{}, "The device as it is now."}},
+	}, func(ctx context.Context, c *call, b *AccountBody) (any, error) {
+		if b.Account == "" {
+			return nil, invalid("account", "has 1 to 128 bytes")
 		}
-		return deviceAnswer(s.house.Devices.Patch(ctx, c.ref, patch))
+		return s.patchMe(ctx, c, push.DevicePatch{Account: &b.Account})
+	})
+	handle(s, route{
+		method: http.MethodDelete, path: "/device/v1/me/account", id: "log-out", tag: tag, access: device,
+		summary: "Log out", doc: "Nobody uses this device now. Logging out twice is logging out once.",
+		answers: []answer{{http.StatusOK, Me{}, "The device as it is now."}},
+	}, func(ctx context.Context, c *call, _ *none) (any, error) {
+		return s.patchMe(ctx, c, push.DevicePatch{Account: new(string)})
 	})
 	handle(s, route{
 		method: http.MethodDelete, path: "/device/v1/me", id: "remove-me", tag: tag, access: device,
@@ -98,9 +149,6 @@ func (s *Server) register(ctx context.Context, c *call, b *RegisterBody) (any, e
 		Attributes: b.Attributes, Tokens: tokens(b.Tokens),
 	}
 	if err := reg.Validate(); err != nil {
-		return nil, err
-	}
-	if err := checkPatch(push.DevicePatch{Attributes: reg.Attributes, Tokens: reg.Tokens}); err != nil {
 		return nil, err
 	}
 	done, err := s.house.Devices.Register(ctx, reg, c.r.Header.Get("Authorization"), s.opts.RemoteIP(c.r))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,12 +55,13 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(routes)
 	want := []string{
-		"DELETE /device/v1/me", "DELETE /v1/apps/{app}", "DELETE /v1/apps/{app}/devices/{device}",
+		"DELETE /device/v1/me", "DELETE /device/v1/me/account", "DELETE /v1/apps/{app}", "DELETE /v1/apps/{app}/devices/{device}",
 		"GET /device/v1/inbox", "GET /device/v1/me", "GET /v1/apps", "GET /v1/apps/{app}", "GET /v1/apps/{app}/devices",
 		"GET /v1/apps/{app}/devices/{device}", "GET /v1/apps/{app}/pushes", "GET /v1/apps/{app}/pushes/{id}",
 		"PATCH /device/v1/me", "PATCH /v1/apps/{app}",
 		"POST /device/v1/events", "POST /device/v1/register", "POST /v1/apps", "POST /v1/apps/{app}/pushes",
 		"POST /v1/apps/{app}/pushes/batch", "POST /v1/apps/{app}/pushes/{id}/cancel", "POST /v1/apps/{app}/rotate-keys",
+		"PUT /device/v1/me/account",
 		"PUT /v1/apps/{app}/devices/{device}",
 	}
 	if !slices.Equal(routes, want) {
@@ -115,6 +117,8 @@ func TestSchemas(t *testing.T) {
 		{"Audience", "devices", `{"items":{"type":"string"},"type":"array"}`},
 		{"Message", "data", `{}`},
 		{"Message", "extras", `{"additionalProperties":{},"type":"object"}`},
+		{"Message", "platforms", `{"additionalProperties":{"$ref":"#/components/schemas/Variant"},"type":"object"}`},
+		{"Message", "launch", `{"type":"boolean"}`},
 		{"Message", "notification", `{"$ref":"#/components/schemas/Notification"}`},
 		{"Notification", "title", `{"type":"string"}`},
 		{"Notification", "sound", `{"type":"string"}`},
@@ -168,8 +172,24 @@ func TestExamples(t *testing.T) {
 			sent++
 		}
 	}
-	if sent != 9 {
-		t.Errorf("%d examples were sent, want 9", sent)
+	if sent != 10 {
+		t.Errorf("%d examples were sent, want 10", sent)
+	}
+}
+
+// TestExampleOfAnError holds the error that docs/rest.md shows against what a sender gets.
+func TestExampleOfAnError(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, restserver.Options{})
+	got := s.call(t, key1, "POST", pushes, `{"audience": {"all": true}, "message": {"data": 1}, "policy": {"ttl": "31d"}}`)
+	if !strings.Contains(string(page), "```json\n"+string(got.body)+"```") {
+		t.Errorf("docs/rest.md shows another error than %s", got.body)
+	}
+	if _, status, _ := strings.Cut(string(page), "`method_not_allowed` "); !strings.HasPrefix(status, "405 ") {
+		t.Error("docs/rest.md does not name the code of 405")
 	}
 }
 
@@ -205,7 +225,7 @@ func TestDocs(t *testing.T) {
 	}
 	// A problem's type leads to an anchor that the page makes for each code.
 	script := string(s.call(t, "", "GET", "/docs/docs.js", "").body)
-	for _, code := range []string{"invalid", "unauthenticated", "denied", "not_found", "conflict", "too_large", "too_many", "internal", "unavailable"} {
+	for _, code := range []string{"invalid", "unauthenticated", "denied", "not_found", "method_not_allowed", "conflict", "too_large", "too_many", "internal", "unavailable"} {
 		if !strings.Contains(script, `["`+code+`", `) {
 			t.Errorf("the page does not explain %s", code)
 		}

@@ -23,7 +23,11 @@ type Problem struct {
 	Field  string `json:"field,omitempty"`
 }
 
-const problemType = "application/problem+json"
+const (
+	problemType      = "application/problem+json"
+	typePrefix       = "/docs#error-"       // of Problem.Type; the code follows
+	methodNotAllowed = "method_not_allowed" // the one code that is no push.Kind's
+)
 
 // answers is the one mapping from kinds to statuses and titles.
 var answers = map[push.Kind]struct {
@@ -55,7 +59,7 @@ func problemOf(err error) Problem {
 	if !ok {
 		kind, a = push.Internal, answers[push.Internal]
 	}
-	p := Problem{Type: "/docs#error-" + kind.Error(), Title: a.title, Status: a.status, Code: kind.Error(), Field: e.Field}
+	p := Problem{Type: typePrefix + kind.Error(), Title: a.title, Status: a.status, Code: kind.Error(), Field: e.Field}
 	switch {
 	case kind == push.Internal:
 		p.Detail, p.Field = "the fault is on the server's side; repeating the request may help", ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,7 +20,49 @@ import (
 type PushBody struct {
 	Audience push.Audience `json:"audience"`
 	Message  push.Message  `json:"message"`
-	Policy   push.Policy   `json:"policy,omitzero"`
+	Policy   Policy        `json:"policy,omitzero"`
+}
+
+// A Policy is a push.Policy as a sender writes it: it tells a ttl of nothing from none.
+type Policy struct {
+	push.Policy
+	TTL *push.Duration `json:"ttl,omitempty"`
+}
+
+// policy returns p as the domain has it.
+func (p Policy) policy() (push.Policy, error) {
+	if p.TTL == nil {
+		return p.Policy, nil
+	}
+	if *p.TTL == 0 {
+		// To the domain 0 is the default, which is three days and not what the sender has in mind.
+		return push.Policy{}, invalid("policy.ttl", "is at least 1s; use store_offline false for now or never")
+	}
+	p.Policy.TTL = *p.TTL
+	return p.Policy, nil
+}
+
+// message returns b's message without its optional objects that are null, which is how some senders write absent. In data,
+// in custom and in the values of extras null is a value like any other.
+func (b *PushBody) message() push.Message {
+	m := b.Message
+	if isNull(m.APNS) {
+		m.APNS = nil
+	}
+	maps.DeleteFunc(m.Vendors, func(_ string, v json.RawMessage) bool { return isNull(v) })
+	if maps.DeleteFunc(m.Variants, func(_ push.Platform, v *push.Variant) bool { return v == nil }); len(m.Variants) == 0 {
+		m.Variants = nil
+	}
+	return m
+}
+
+// audience does the same for b's audience.
+func (b *PushBody) audience() push.Audience {
+	a := b.Audience
+	if isNull(a.Where) {
+		a.Where = nil
+	}
+	return a
 }
 
 // BatchBody is many pushes at once.
@@ -64,6 +107,8 @@ const (
 	keyHeader = "Idempotency-Key"
 	keyKeep   = 7 * 24 * time.Hour
 	keySpace  = "rest"
+	// batchSpace keeps the keys of a batch's items, KEY#0 and so on, apart from those of single pushes.
+	batchSpace = "rest.batch"
 )
 
 // pushExample is the example of single pushes and of batches.
@@ -146,14 +191,14 @@ func (c *call) key(suffix string) (push.Key, error) {
 	if v == "" {
 		return push.Key{}, nil
 	}
-	most := push.MaxKey
+	most, space := push.MaxKey, keySpace
 	if suffix != "" {
-		most = 240
+		most, space = 240, batchSpace
 	}
 	if len(v) > most || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return push.Key{}, invalid(keyHeader, "has at most "+strconv.Itoa(most)+" visible ASCII characters")
 	}
-	return push.Key{Namespace: keySpace, Value: v + suffix, Strict: true, Keep: keyKeep}, nil
+	return push.Key{Namespace: space, Value: v + suffix, Strict: true, Keep: keyKeep}, nil
 }
 
 // request returns what b asks for. Audience, message and policy are validated by whoever accepts it, who knows the time.
@@ -164,8 +209,12 @@ func (c *call) request(b *PushBody, key push.Key) (push.Request, error) {
 	case c.app.Settings.Bool(push.SettingDisabled):
 		return push.Request{}, denied("the app is switched off")
 	}
+	policy, err := b.Policy.policy()
+	if err != nil {
+		return push.Request{}, err
+	}
 	return push.Request{
-		App: c.app.ID, Audience: b.Audience, Message: b.Message, Policy: b.Policy, Key: key, Origin: "rest",
+		App: c.app.ID, Audience: b.audience(), Message: b.message(), Policy: policy, Key: key, Origin: "rest",
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package restserver_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,34 @@ func TestSend(t *testing.T) {
 		t.Errorf("request %+v lost something of %s", req, body)
 	}
 
+	t.Run("null is absent", func(t *testing.T) {
+		into[push.Push](t, s.call(t, key1, "POST", pushes, `{"audience": {"all": true, "where": null, "devices": null, "of": null, "platforms": null},
+			"message": {"notification": null, "data": null, "apns": null, "extras": {"k": null}, "vendors": {"hms": null}, "platforms": {"ios": null},
+			"offline": null, "launch": null}, "policy": {"ttl": null, "start_at": null, "sms": null, "network": null}}`), 202)
+		req := s.pushes[len(s.pushes)-1].Request
+		if req.Audience.Where != nil || req.Message.APNS != nil || len(req.Message.Vendors) != 0 || req.Message.Variants != nil ||
+			string(req.Message.Data) != "null" || string(req.Message.Extras["k"]) != "null" || req.Policy.TTL != 0 {
+			t.Errorf("request %+v, want null kept in data and extras only", req)
+		}
+		into[push.Push](t, s.call(t, key1, "POST", pushes, `{"audience": {"all": true}, "message": {"data": 1}, "policy": null}`), 202)
+	})
+	t.Run("the caller's own names in any case", func(t *testing.T) {
+		into[push.Push](t, s.call(t, key1, "POST", pushes, `{"audience": {"all": true}, "message": {"data": {"Data": 1}, "extras": {"ORDER": 1, "\u0041": 2},
+			"apns": {"aps": {"Alert": 1}}, "vendors": {"HMS": {"X": 1}}, "notification": {"title": "T: \"\"", "click": {"action": "custom", "custom": {"C": 1}}}}}`), 202)
+		if m := s.pushes[len(s.pushes)-1].Request.Message; string(m.Extras["A"]) != "2" || string(m.Vendors["HMS"]) != `{"X": 1}` {
+			t.Errorf("message %+v, want the names as they were", m)
+		}
+	})
+	t.Run("what some devices get instead", func(t *testing.T) {
+		into[push.Push](t, s.call(t, key1, "POST", pushes, `{"audience": {"all": true}, "message": {"data": 1, "launch": true,
+			"offline": {"title": "o"}, "platforms": {"ios": {"notification": {"title": "i"}, "data": 2, "extras": {"k": 3}}}}}`), 202)
+		m := s.pushes[len(s.pushes)-1].Request.Message
+		if v := m.Variants[push.IOS]; !m.Launch || m.Offline.Title != "o" || v == nil || v.Notification.Title != "i" || string(v.Data) != "2" || string(v.Extras["k"]) != "3" {
+			t.Errorf("message %+v, want launch, offline and platforms", m)
+		}
+		r := s.call(t, key1, "POST", pushes, `{"audience": {"all": true}, "message": {"data": 1, "platforms": {"ios": {"notification": {"titel": "i"}}}}}`)
+		wantProblem(t, r, 400, "invalid", "message.platforms.ios.notification.titel")
+	})
 	t.Run("by name, as administrator, without a content type", func(t *testing.T) {
 		into[push.Push](t, s.call(t, admin, "POST", "/v1/apps/demo/pushes", `{"audience": {"all": true}, "message": {"data": 1}}`), 202)
 	})
@@ -79,6 +108,16 @@ func TestSendRefusals(t *testing.T) {
 		{"unknown platform", "", with(`{"all": true, "platforms": ["ios", "symbian"]}`, note, `{}`), "audience.platforms[1]"},
 		{"malformed duration", "", with(all, note, `{"ttl": "3 days"}`), "policy.ttl"},
 		{"number for a duration", "", with(all, note, `{"ttl": 60}`), "policy.ttl"},
+		{"no ttl at all", "", with(all, note, `{"ttl": "0s"}`), "policy.ttl"},
+		{"no ttl at all, in days", "", with(all, note, `{"ttl": "0d"}`), "policy.ttl"},
+		{"empty ttl", "", with(all, note, `{"ttl": ""}`), "policy.ttl"},
+		{"field in another case", "", `{"Audience": {"all": true}, "message": {"data": 1}}`, "Audience"},
+		{"field in another case deep down", "", with(all, `{"data": 1, "NOTIFICATION": {"title": "t"}}`, `{}`), "message.NOTIFICATION"},
+		{"field in another case, escaped", "", with(all, `{"data": 1, "\u004cines": []}`, `{}`), "message.Lines"},
+		{"letter that only folds to a field's", "", with(all, note, `{"te\u017ft": true}`), "policy.te\u017ft"},
+		{"field in another case beside free names", "", with(all, `{"data": {"A": 1}, "extras": {"B": 1}, "notification": {"Title": "t"}}`, `{}`), "message.notification.Title"},
+		{"field of file in another case", "", with(`{"file": "f", "of": {"Alias": "x"}}`, note, `{}`), "audience.of.Alias"},
+		{"null for everything", "", with(`{"where": null, "devices": null}`, note, `{}`), "audience"},
 		{"malformed time", "", with(all, note, `{"start_at": "tomorrow"}`), "policy.start_at"},
 		{"time in the past", "", with(all, note, `{"start_at": "2020-01-01T00:00:00Z"}`), "policy.start_at"},
 		{"ttl above the app's", "", with(all, note, `{"ttl": "31d"}`), "policy.ttl"},
@@ -147,6 +186,13 @@ func TestBatch(t *testing.T) {
 		t.Errorf("the repeat answered %+v with %d pushes, want %+v with 3", again, len(s.pushes), got)
 	}
 
+	t.Run("keys of items are not those of single pushes", func(t *testing.T) {
+		single := into[push.Push](t, s.call(t, key1, "POST", pushes, strings.Replace(hello, "hi", "ho", 1), "Idempotency-Key", "b#0"), 202)
+		if want := (push.Key{Namespace: "rest.batch", Value: "b#0", Strict: true, Keep: 7 * 24 * time.Hour}); ids[single.ID.String()] ||
+			!slices.ContainsFunc(s.pushes[:3], func(p push.Push) bool { return p.Request.Key == want }) {
+			t.Errorf("push %v, want a new one, and a batch item under %+v", single.ID, want)
+		}
+	})
 	t.Run("empty", func(t *testing.T) {
 		wantProblem(t, s.call(t, key1, "POST", pushes+"/batch", batch()), 400, "invalid", "pushes")
 	})

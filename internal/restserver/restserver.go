@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -102,7 +103,28 @@ func New(house House, opts *Options) *Server {
 
 // Handler returns what serves /v1/, /device/v1/, /openapi.json and /docs, and answers all other paths that they do not
 // exist. It is safe for concurrent use.
-func (s *Server) Handler() http.Handler { return s.mux }
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// serve keeps paths that are not clean ("//v1/apps", "/v1/./apps") away from the mux, which would redirect them: a sender
+// does not follow with its body.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	sent := r.URL.EscapedPath()
+	clean := path.Clean("/" + sent)
+	if strings.HasSuffix(sent, "/") && clean != "/" {
+		clean += "/"
+	}
+	if clean != sent {
+		s.noRoute(w)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// noRoute answers that a path is nobody's.
+func (s *Server) noRoute(w http.ResponseWriter) {
+	p := problemOf(notFound("there is no such route"))
+	writeJSON(w, p.Status, problemType, p)
+}
 
 // Home sends a visitor of the bare address to the documentation.
 func (s *Server) Home(w http.ResponseWriter, r *http.Request) {
@@ -120,13 +142,16 @@ func (s *Server) unrouted(w http.ResponseWriter, r *http.Request) {
 			allow = append(allow, m)
 		}
 	}
-	p := problemOf(notFound("there is no such route"))
-	if allow != nil {
-		w.Header().Set("Allow", strings.Join(allow, ", "))
-		p = problemOf(invalid("", "this route takes "+strings.Join(allow, ", ")))
-		p.Status, p.Title = http.StatusMethodNotAllowed, "Method not allowed"
+	if allow == nil {
+		s.noRoute(w)
+		return
 	}
-	writeJSON(w, p.Status, problemType, p)
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	// No failure inside the house is of this sort, so it has a code and no push.Kind.
+	writeJSON(w, http.StatusMethodNotAllowed, problemType, Problem{
+		Type: typePrefix + methodNotAllowed, Title: "Method not allowed", Status: http.StatusMethodNotAllowed,
+		Detail: "this route takes " + strings.Join(allow, ", "), Code: methodNotAllowed,
+	})
 }
 
 // connectionIP is the default of Options.RemoteIP.

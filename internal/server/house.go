@@ -47,11 +47,20 @@ func (h gatewayHouse) Authenticate(name, secret string) (push.Ref, error) {
 
 // Owed implements gateway.House.
 func (h gatewayHouse) Owed(ctx context.Context, ref push.Ref, limit int, skip func(push.ID) bool) ([]*push.Delivery, error) {
+	// In memory, and after the gateway has put the device among those whom Revoked finds: no revocation is missed.
+	have, ok := h.registry.Find(ref.App, ref.Ordinal)
+	app, err := h.registry.App(ref.App)
+	switch {
+	case err != nil, !ok, have.Generation != ref.Generation:
+		return nil, &push.Error{Op: "server.Owed", Kind: push.Unauthenticated, Msg: "the device is not registered"}
+	case app.Settings.Bool(push.SettingDisabled):
+		return nil, &push.Error{Op: "server.Owed", Kind: push.Denied, Msg: "the app is switched off"}
+	}
 	return (*h.dispatcher).Owed(ctx, ref, limit, skip)
 }
 
 // Receipt implements gateway.House.
-func (h gatewayHouse) Receipt(r push.Receipt) { h.store.Post(r) }
+func (h gatewayHouse) Receipt(rs ...push.Receipt) { h.store.Post(rs...) }
 
 // Event implements gateway.House.
 func (h gatewayHouse) Event(ctx context.Context, ref push.Ref, id push.ID, m push.Mark) error {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -25,28 +26,31 @@ func (s *Store) CreateApp(ctx context.Context, app push.App, creds []push.Creden
 	if err != nil {
 		return push.App{}, push.Wrap(op, err)
 	}
-	err = s.commit.do(ctx, 4096, func(t *tx) error {
-		return t.nested(func() error {
+	creds = slices.Clone(creds)
+	id, err := s.commit.count(ctx, 4096, func(t *tx) (id int, err error) {
+		err = t.nested(func() error {
 			if err := t.nameFree(app.Name, 0); err != nil {
 				return err
 			}
 			_, err := t.one("INSERT INTO app (name, time_zone, packages, settings, created) VALUES (?, ?, ?, ?, ?) RETURNING id",
-				[]any{app.Name, app.TimeZone, packages, settings, millis(app.Created)}, &app.ID)
+				[]any{app.Name, app.TimeZone, packages, settings, millis(app.Created)}, &id)
 			if err != nil {
 				return err
 			}
 			for i := range creds {
-				creds[i].App = app.ID
+				creds[i].App = push.AppID(id)
 				if err := t.putCredential(&creds[i]); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
+		return id, err
 	})
 	if err != nil {
 		return push.App{}, push.Wrap(op, err)
 	}
+	app.ID = push.AppID(id)
 	s.setLimit(app.ID, app.Settings.Int(push.SettingInboxLimit))
 	return app, nil
 }
@@ -170,6 +174,7 @@ func (s *Store) loadLimits(ctx context.Context) error {
 // PutCredentials stores creds, replacing those of the same app, service and key, in one commit. Conflict if another app has
 // one; Field is the service.
 func (s *Store) PutCredentials(ctx context.Context, creds []push.Credential) error {
+	creds = slices.Clone(creds)
 	err := s.commit.do(ctx, 256*len(creds), func(t *tx) error {
 		return t.nested(func() error {
 			for i := range creds {
@@ -199,6 +204,7 @@ func (s *Store) DeleteApp(ctx context.Context, id push.AppID) error {
 		if _, err := t.exec("DELETE FROM credential WHERE app = ?", int64(id)); err != nil {
 			return err
 		}
+		t.ended = true
 		// Its pushes go on to nobody from now on: live ones end, whatever their rows say.
 		_, err = t.exec("UPDATE push SET state = 'cancelled', reason = 'the app was deleted' WHERE app = ? AND state IN "+liveStates, int64(id))
 		return err

@@ -43,7 +43,13 @@ type committer struct {
 	store      *Store
 	onReceipts func(push.Logged)
 
-	hold    sync.Mutex // held while a batch is committed; whoever takes it keeps commits waiting
+	// Of the goroutine that commits:
+	announced int64     // sequence of the last row of the receipt log that was told of
+	resumed   *sql.Conn // the connection on which resume has been
+	session   session   // of that connection
+
+	doubt   atomic.Pointer[doubt] // the last commit, if its outcome is not known
+	hold    sync.Mutex            // held while a batch is committed; whoever takes it keeps commits waiting
 	commits atomic.Uint64
 	stopped sync.WaitGroup
 }
@@ -60,9 +66,14 @@ func newCommitter(d dialect, open func(context.Context) (*sql.Conn, error), opts
 	return c
 }
 
-// start starts the goroutine; stop lets it commit what is queued, and waits for it.
-func (c *committer) start(s *Store) {
+// start starts the goroutine; stop lets it commit what is queued, and waits for it. The rows of the receipt log that are
+// there already are not told of: Unfolded yields them.
+func (c *committer) start(ctx context.Context, s *Store) error {
 	c.store = s
+	s.orphans.Store(true) // nobody knows
+	if _, err := s.read.one(ctx, "SELECT COALESCE(max(seq), 0) FROM receipt_log", nil, &c.announced); err != nil {
+		return err
+	}
 	c.stopped.Go(func() {
 		for batch := c.queue.take(); batch != nil; batch = c.queue.take() {
 			c.hold.Lock()
@@ -70,6 +81,7 @@ func (c *committer) start(s *Store) {
 			c.hold.Unlock()
 		}
 	})
+	return nil
 }
 
 func (c *committer) stop() error {
@@ -93,9 +105,25 @@ func (c *committer) write(ctx context.Context, w *write) error {
 	}
 }
 
-// do queues a function and waits for the commit that holds what it did.
+// do queues a function and waits for the commit that holds what it did. The function may still run when do has returned
+// because ctx ended, and may run more than once: it writes to nothing that the caller reads, and reads nothing that the
+// caller changes.
 func (c *committer) do(ctx context.Context, size int, f func(*tx) error) error {
 	return c.write(ctx, &write{do: f, rows: 1, size: int64(size)})
+}
+
+// count is do for a function that also returns a number.
+func (c *committer) count(ctx context.Context, size int, f func(*tx) (int, error)) (int, error) {
+	counted := 0
+	err := c.do(ctx, size, func(t *tx) error {
+		n, err := f(t)
+		counted = n
+		return err
+	})
+	if err != nil {
+		return 0, err // counted is the committer's, if it is still at it
+	}
+	return counted, nil
 }
 
 // commit commits a batch and answers its callers. If it fails each write is tried alone, so that one bad row fails alone.
@@ -157,6 +185,9 @@ func (c *committer) attempt(batch []*write) (err error) {
 			c.undo(err, begun)
 		}
 	}()
+	if err := c.resume(t); err != nil {
+		return c.unresumed(err)
+	}
 	if err := c.store.days.prepare(t, batch); err != nil {
 		return err
 	}
@@ -165,16 +196,22 @@ func (c *committer) attempt(batch []*write) (err error) {
 	}
 	begun = true
 	row, err := c.execute(t, batch)
+	var missed []push.Logged
+	if err == nil && row.Seq > c.announced+1 {
+		// What another has left between: a process of this record that was killed, and whose last commit came late.
+		missed, err = c.missed(t, row.Seq)
+	}
 	if err != nil {
 		return err
 	}
 	begun = false
 	if err := t.run("COMMIT"); err != nil {
 		// The next connection finds what was committed, or nothing of it.
+		c.doubtful(t, batch, row)
 		return &unknownError{errors.Join(err, c.drop())}
 	}
 	c.commits.Add(1)
-	c.committed(t, batch, row)
+	c.committed(t, batch, append(missed, row))
 	return nil
 }
 
@@ -194,22 +231,15 @@ func (c *committer) undo(cause error, begun bool) {
 }
 
 // committed tells those who keep in step with the record.
-func (c *committer) committed(t *tx, batch []*write, row push.Logged) {
+func (c *committer) committed(t *tx, batch []*write, rows []push.Logged) {
 	c.store.waiting.Add(int64(t.inbox))
-	for _, w := range batch {
-		if a := w.accept; a != nil && !a.lost {
-			c.store.sweeper.lower(a.day, millis(a.Push.Expires))
-		}
+	c.store.sweeper.lowerAll(batch)
+	if t.ended {
+		c.store.orphans.Store(true)
 	}
-	if len(row.Receipts) == 0 || c.onReceipts == nil {
-		return
+	for _, row := range rows {
+		c.announce(row)
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("panic in OnReceipts", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
-	c.onReceipts(row)
 }
 
 // finish answers the callers of batch. err is what became of the commit; a write may have an answer of its own.

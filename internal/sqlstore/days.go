@@ -213,19 +213,25 @@ func (d *days) change(f func()) {
 	d.read.forget(time.Now())
 }
 
-// retire takes a table out of use, before it is dropped. The returned function puts it back, if that fails.
-func (d *days) retire(k dayTable, day push.Day) (restore func()) {
+// retire takes a table out of use, before it is dropped.
+func (d *days) retire(k dayTable, day push.Day) {
 	d.change(func() {
 		d.closing[k.of(day)] = true
 		d.have[k] = slices.DeleteFunc(d.have[k], func(have push.Day) bool { return have == day })
 	})
-	return func() {
-		d.change(func() {
-			delete(d.closing, k.of(day))
-			i, _ := slices.BinarySearch(d.have[k], day)
-			d.have[k] = slices.Insert(d.have[k], i, day)
-		})
+}
+
+// retired returns the days of kind k whose tables are out of use and could not be dropped yet.
+func (d *days) retired(k dayTable) []push.Day {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var all []push.Day
+	for table := range d.closing {
+		if day, ok := k.day(table); ok {
+			all = append(all, day)
+		}
 	}
+	return all
 }
 
 // dropped says that a retired table is gone.

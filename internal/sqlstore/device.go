@@ -13,7 +13,7 @@ import (
 const (
 	deviceLean = `app, ordinal, generation, platform, epoch, install, network, test, blacklisted, badge, reset,
 		registered, active, removed`
-	deviceRest = `attributes, tokens, phone`
+	deviceRest = `attributes, tokens, phone, account`
 )
 
 // deviceValues returns d as the columns deviceLean and deviceRest.
@@ -33,7 +33,7 @@ func deviceValues(d *push.DeviceRow) ([]any, error) {
 		int64(d.Ref.App), int64(d.Ref.Ordinal), int64(d.Ref.Generation), int64(d.Ref.Platform), int64(d.Epoch), d.Install[:],
 		string(d.Network), flag(d.Test), flag(d.Blacklisted), int64(d.Badge), flag(d.Reset),
 		millis(d.Registered), millis(d.LastActive), millis(d.Removed),
-		attributes, tokens, d.Phone,
+		attributes, tokens, d.Phone, d.Account,
 	}, nil
 }
 
@@ -60,7 +60,8 @@ const deviceConflict = `ON CONFLICT (app, ordinal) DO UPDATE SET
 	network = excluded.network, test = excluded.test, blacklisted = excluded.blacklisted, badge = excluded.badge,
 	reset = excluded.reset, registered = excluded.registered,
 	active = CASE WHEN excluded.active > device.active THEN excluded.active ELSE device.active END,
-	removed = excluded.removed, attributes = excluded.attributes, tokens = excluded.tokens, phone = excluded.phone`
+	removed = excluded.removed, attributes = excluded.attributes, tokens = excluded.tokens, phone = excluded.phone,
+	account = excluded.account`
 
 // AddDevice stores a new device. Conflict with Field "install_id" if its app has a registered device of that install, and
 // with Field "ordinal" if its ordinal is another device's: one that was removed gives it to a later generation.
@@ -152,7 +153,7 @@ func (s *Store) devices(ctx context.Context, lean bool, where string, args ...an
 			&d.Network, &d.Test, &d.Blacklisted, &d.Badge, &d.Reset, &registered, &active, &removed,
 		}
 		if !lean {
-			into = append(into, &attributes, &tokens, &d.Phone)
+			into = append(into, &attributes, &tokens, &d.Phone, &d.Account)
 		}
 		if err := rows.Scan(into...); err != nil {
 			return err
@@ -229,10 +230,11 @@ func (s *Store) ScanDevices(ctx context.Context, app push.AppID, from push.Ordin
 // nothing; it is no change for the feed.
 func (s *Store) Touch(ctx context.Context, app push.AppID, day push.Day, devices []push.Ordinal) error {
 	at := int64(day) * 24 * 60 * 60 * 1000
+	ordinals := keyArg(len(devices), func(i int) []int64 { return []int64{int64(devices[i])} })
 	err := s.commit.do(ctx, 16*len(devices), func(t *tx) error {
 		keys := s.dialect.traits().keys("?3", "ordinal")
 		_, err := t.exec("UPDATE device SET active = ?1 WHERE app = ?2 AND active < ?1 AND ordinal IN (SELECT k.ordinal FROM "+keys+" k)",
-			at, int64(app), keyArg(len(devices), func(i int) []int64 { return []int64{int64(devices[i])} }))
+			at, int64(app), ordinals)
 		return err
 	})
 	return push.Wrap("sqlstore.Touch", err)

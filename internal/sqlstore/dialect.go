@@ -27,8 +27,14 @@ type traits struct {
 	slices bool              // whether a table must be emptied before it is dropped
 	remote bool              // whether commits wait for another process
 	// keys returns a relation with the columns n (position, from 0) and names, out of one parameter that keyArg makes.
-	keys     func(param string, names ...string) string
+	keys func(param string, names ...string) string
+	// session is the query that names the connection it runs on, as two numbers. end ends the connection that they name,
+	// if it is another's or lost, and returns 0 when the server has nothing of it any more. Both are empty where a connection
+	// is not another process's.
+	session, end string
+
 	broken   func(error) bool // whether an error says that the connection is of no more use
+	stale    func(error) bool // whether it says that a connection which was there has gone
 	full     func(error) bool // whether an error says that the disk is full
 	conflict func(error) bool // whether an error says that a key exists
 }

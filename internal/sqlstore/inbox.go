@@ -300,24 +300,20 @@ func (s *Store) Withdraw(ctx context.Context, app push.AppID, id push.ID, m push
 	for _, o := range targets {
 		rows.add(inboxRow{app, o, id, 0})
 	}
-	day, n := push.DayOf(p.Expires), 0
-	err = s.commit.do(ctx, 64*len(targets), func(t *tx) (err error) {
-		if s.days.has(inboxTable, day) {
-			if n, err = t.dropInbox(day, rows, m); err != nil {
-				return err
-			}
+	day := push.DayOf(p.Expires)
+	n, err := s.commit.count(ctx, 64*len(targets), func(t *tx) (int, error) {
+		if !s.days.has(inboxTable, day) {
+			return 0, nil
 		}
-		if n == 0 {
-			return nil // all of it had arrived, or was dropped: the push stays what it was
+		n, err := t.dropInbox(day, rows, m)
+		if err != nil || n == 0 {
+			return 0, err // all of it had arrived, or was dropped: the push stays what it was
 		}
 		_, err = t.exec("INSERT INTO withdrawn (push, day, mark) VALUES (?, ?, ?) ON CONFLICT (push) DO NOTHING",
 			int64(id), int64(day), int64(m))
-		return err
+		return n, err
 	})
-	if err != nil {
-		return 0, push.Wrap(op, err)
-	}
-	return n, nil
+	return n, push.Wrap(op, err)
 }
 
 // Waiting yields each device for which rows wait, once or more often.

@@ -18,9 +18,7 @@ func (s *Store) Meta(ctx context.Context, key string) ([]byte, error) {
 
 // PutMeta stores value under key; it is durable on return.
 func (s *Store) PutMeta(ctx context.Context, key string, value []byte) error {
-	if value == nil {
-		value = []byte{}
-	}
+	value = append([]byte{}, value...) // the caller's own when PutMeta returns, which may be before the commit
 	err := s.commit.do(ctx, len(value), func(t *tx) error {
 		_, err := t.exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
 		return err

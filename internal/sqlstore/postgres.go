@@ -106,11 +106,18 @@ func (postgresDialect) traits() traits {
 			}
 			return b.String() + " FROM jsonb_array_elements(" + param + "::text::jsonb) WITH ORDINALITY AS j(v, n))"
 		},
+		// A process id is used again, so its start belongs to its name.
+		session:  "SELECT pid, " + backendStart + " FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+		end:      "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = ?1 AND " + backendStart + " = ?2",
 		broken:   postgresBroken,
+		stale:    postgresStale,
 		full:     func(err error) bool { return postgresCode(err) == "53100" },
 		conflict: func(err error) bool { return postgresCode(err) == "23505" },
 	}
 }
+
+// backendStart is when the process of a connection began, in microseconds.
+const backendStart = "(extract(epoch FROM backend_start) * 1000000)::bigint"
 
 // postgresCode returns the SQLSTATE of err, "" if the server did not send one.
 func postgresCode(err error) string {
@@ -129,6 +136,13 @@ func postgresBroken(err error) bool {
 	return errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// postgresStale reports whether err says that a connection has gone that was there: another may do. A server to which none
+// can be made is not asked again at once.
+func postgresStale(err error) bool {
+	connect := (*pgconn.ConnectError)(nil)
+	return postgresBroken(err) && !errors.As(err, &connect) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // openPostgres opens pools of connections to the server at url.

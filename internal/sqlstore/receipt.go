@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 
@@ -187,8 +188,9 @@ func (s *Store) Unfolded(ctx context.Context, yield func(push.Logged) error) err
 	}
 }
 
-// Fold writes f in one commit: its chunks, its outcomes, and the end of the log's rows that are in them. Folding again is
-// folding once.
+// Fold writes f in one commit: its chunks, its outcomes, and the end of the log's rows that are in them, none if UpTo is 0.
+// Folding again is folding once. What it says of pushes that are gone is nobody's, and left out. f must not be changed
+// afterwards.
 func (s *Store) Fold(ctx context.Context, f push.Fold) error {
 	size := 64 * len(f.Outcomes)
 	w := &write{rows: 1}
@@ -201,16 +203,49 @@ func (s *Store) Fold(ctx context.Context, f push.Fold) error {
 		size += 64 + len(c.Chunk.Bits)
 	}
 	w.size, w.do = int64(size), func(t *tx) error {
-		if err := t.putSets(f.Chunks); err != nil {
+		chunks, err := t.kept(f.Chunks)
+		if err != nil {
+			return err
+		}
+		if err := t.putSets(chunks); err != nil {
 			return err
 		}
 		if err := s.putOutcomes(t, f.Outcomes); err != nil {
 			return err
 		}
-		_, err := t.exec("DELETE FROM receipt_log WHERE seq <= ?1", f.UpTo)
+		if f.UpTo <= 0 {
+			return nil
+		}
+		_, err = t.exec("DELETE FROM receipt_log WHERE seq <= ?1", f.UpTo)
 		return err
 	}
 	return push.Wrap("sqlstore.Fold", s.commit.write(ctx, w))
+}
+
+// kept returns those of all whose pushes are in the record.
+func (t *tx) kept(all []push.FoldedChunk) ([]push.FoldedChunk, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	there := map[push.ID]bool{}
+	for _, c := range all {
+		there[c.Push] = false
+	}
+	ids := slices.Collect(maps.Keys(there))
+	query := "SELECT id FROM push WHERE id IN (SELECT k.id FROM " + t.w.dialect.traits().keys("?1", "id") + " k)"
+	err := t.each(query, func(rows *sql.Rows) error {
+		var id push.ID
+		err := rows.Scan(&id)
+		there[id] = true
+		return err
+	}, keyArg(len(ids), func(i int) []int64 { return []int64{int64(ids[i])} }))
+	var some []push.FoldedChunk
+	for _, c := range all {
+		if there[c.Push] {
+			some = append(some, c)
+		}
+	}
+	return some, err
 }
 
 // putOutcomes adds marks of direct pushes. What became of a push whose day has gone, nobody can ask any more.

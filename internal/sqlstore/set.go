@@ -14,6 +14,9 @@ import (
 // liveStates are the states that are not final, in SQL. The partial index push_live has the same words.
 const liveStates = "('scheduled', 'accepted', 'sending', 'done')"
 
+// finalStates are the others. The partial index push_over has the same words.
+const finalStates = "('cancelled', 'expired', 'failed')"
+
 // insertBulk stores a push to a set, and its body.
 func (t *tx) insertBulk(a *acceptance) error {
 	p := &a.Push
@@ -61,7 +64,7 @@ func (s *Store) bulk(ctx context.Context, where string, args ...any) ([]stored, 
 }
 
 // Begin stores the target and sets that are known at the start, and moves the push to Sending, in one commit. Conflict if
-// its state does not allow that, NotFound if there is no such push.
+// its state does not allow that, NotFound if there is no such push. Chunks must not be changed afterwards.
 func (s *Store) Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count, unknown int, marked map[push.Mark][]push.Chunk) error {
 	hash := hashOf(target)
 	size := 0
@@ -159,6 +162,7 @@ func (s *Store) Move(ctx context.Context, app push.AppID, id push.ID, from, to p
 		n, err := t.exec("UPDATE push SET state = ?, reason = ? WHERE id = ? AND app = ? AND state = ?",
 			string(to), reason, int64(id), int64(app), string(from))
 		if err != nil || n > 0 {
+			t.ended = t.ended || to.Final()
 			return err
 		}
 		var state push.State
@@ -186,13 +190,7 @@ func (s *Store) Live(ctx context.Context, yield func(push.Live) error) error {
 		}
 		for _, p := range page {
 			last = p.ID
-			l := push.Live{Push: p.Push}
-			if l.Payload, err = s.body(ctx, p.Push); err == nil {
-				l.Marked, err = s.sets(ctx, p.ID)
-			}
-			if err == nil && len(p.target) > 0 {
-				l.Target, err = s.target(ctx, p.target, targets)
-			}
+			l, err := s.live(ctx, p, targets)
 			if err == nil {
 				err = yield(l)
 			}
@@ -204,6 +202,19 @@ func (s *Store) Live(ctx context.Context, yield func(push.Live) error) error {
 			return nil
 		}
 	}
+}
+
+// live returns a bulk push with all that the record knows of it; targets are those that have been read.
+func (s *Store) live(ctx context.Context, p stored, targets map[string][]push.Chunk) (push.Live, error) {
+	l := push.Live{Push: p.Push}
+	var err error
+	if l.Payload, err = s.body(ctx, p.Push); err == nil {
+		l.Marked, err = s.sets(ctx, p.ID)
+	}
+	if err == nil && len(p.target) > 0 {
+		l.Target, err = s.target(ctx, p.target, targets)
+	}
+	return l, err
 }
 
 // body returns the payload of a bulk push, nil if its day has gone.

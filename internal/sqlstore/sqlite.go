@@ -80,6 +80,7 @@ func (sqliteDialect) traits() traits {
 		},
 		// A failed write to the file leaves the connection in a state that only a new one is surely free of.
 		broken:   func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_IOERR },
+		stale:    func(error) bool { return false },
 		full:     func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_FULL },
 		conflict: func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT },
 	}

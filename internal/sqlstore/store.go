@@ -27,7 +27,7 @@ type Options struct {
 	Log        *slog.Logger  // nil discards
 	QueueBytes int64         // what may wait to be committed; beyond it writers block. 0 is 64 MiB
 	Reserve    int64         // SQLite: bytes of free disk below which no push is accepted. 0 is 256 MiB, negative none
-	Keep       time.Duration // how long direct pushes and their reports are kept after they expired. 0 is 30 days
+	Keep       time.Duration // how long pushes and their reports are kept after they expired. 0 is 30 days
 	Readers    int           // connections for reading. 0 is by the number of processors; at most 64
 	Observe    func(Commit)  // called by the committer after each commit; must be quick. nil is nobody
 
@@ -63,6 +63,7 @@ type Store struct {
 	closed  error        // what Close returned
 	low     atomic.Bool  // the disk's reserve is reached
 	waiting atomic.Int64 // rows in inboxes
+	orphans atomic.Bool  // there may be targets that no live push has
 }
 
 // Open opens the record at url, a file's path or postgres://…, and brings its schema up to date. opts may be nil. The
@@ -112,7 +113,9 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.loadLimits(ctx); err != nil {
 		return err
 	}
-	s.commit.start(s)
+	if err := s.commit.start(ctx, s); err != nil {
+		return err
+	}
 	s.onClose(s.commit.stop)
 	return s.countInbox(ctx)
 }
@@ -168,8 +171,9 @@ func (r *reader) each(ctx context.Context, query string, scan func(*sql.Rows) er
 			scanned = true
 			return scan(rows)
 		}, args...)
-		// A server that was restarted has ended every connection of the pool: each is found out once.
-		if err == nil || scanned || tries > 2*maxReaders || ctx.Err() != nil || !r.dialect.traits().broken(err) {
+		// A server that was restarted has ended every connection of the pool: each is found out once. What reads may do so
+		// again; only rows that were scanned would be scanned twice.
+		if err == nil || scanned || tries > maxReaders || ctx.Err() != nil || !r.dialect.traits().stale(err) {
 			return err
 		}
 	}

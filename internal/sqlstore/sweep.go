@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +13,9 @@ import (
 
 // A sweeper remembers how far the expired pushes of each day have been dealt with, so that no sweep reads a day anew.
 type sweeper struct {
-	one sync.Mutex // held by the sweep that runs
+	one   sync.Mutex // held by the sweep that runs
+	turn  int        // which part of tidy comes first; of the sweep that runs
+	first []byte     // hash of the first target that tidy has not looked at yet; of the sweep that runs
 
 	mu sync.Mutex // guards at
 	at map[push.Day]cursor
@@ -25,6 +25,15 @@ type sweeper struct {
 type cursor struct {
 	expires int64
 	id      push.ID
+}
+
+// lowerAll says that the pushes of batch were stored.
+func (s *sweeper) lowerAll(batch []*write) {
+	for _, w := range batch {
+		if a := w.accept; a != nil && !a.lost {
+			s.lower(a.day, millis(a.Push.Expires))
+		}
+	}
 }
 
 // lower says that a push was stored that expires at a time which the sweep may have passed.
@@ -65,12 +74,16 @@ func (s *sweeper) raise(day push.Day, from, to cursor) {
 func sweepKey(day push.Day) string { return "sweep/" + day.String() }
 
 // Sweep removes rows that expired before now, at most limit, marks them MarkExpired in the same commit, and returns how
-// many; fewer than limit means that none is left. Then it also drops days that are over by more than a day (of direct pushes
-// and their outcomes: by more than Options.Keep), dedupe keys that have expired, targets that no live push has, and what
-// deleted apps have left, for a part of a second; what remains is the next sweep's.
+// many; fewer than limit means that none is left. Then it also tidies up, for a part of a second; what remains is the next
+// sweep's. What is tidied: days that are over by more than a day (of direct pushes and their outcomes: by more than
+// Options.Keep), bulk pushes that are over and expired longer than Options.Keep ago, dedupe keys that have expired, targets
+// that no live push has, the change feed beyond its last 30 days, and what deleted apps have left.
 func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
 	s.sweeper.one.Lock()
 	defer s.sweeper.one.Unlock()
+	if err := s.commit.settleDoubt(ctx); err != nil {
+		return 0, push.Wrap("sqlstore.Sweep", err)
+	}
 	n := 0
 	for _, day := range s.days.until(inboxTable, push.DayOf(now)) {
 		if n >= limit {
@@ -190,10 +203,8 @@ func (s *Store) removeExpired(ctx context.Context, day push.Day, rows *inboxRows
 			waits.all = waits.all[:limit-removed]
 		}
 		if len(waits.all) > 0 {
-			n := 0
-			err = s.commit.do(ctx, 64*len(waits.all), func(t *tx) error {
-				n, err = t.dropInbox(day, waits, push.MarkExpired)
-				return err
+			n, err := s.commit.count(ctx, 64*len(waits.all), func(t *tx) (int, error) {
+				return t.dropInbox(day, waits, push.MarkExpired)
 			})
 			if err != nil {
 				return removed, false, err
@@ -205,186 +216,4 @@ func (s *Store) removeExpired(ctx context.Context, day push.Day, rows *inboxRows
 		}
 	}
 	return removed, true, nil
-}
-
-// tidyTime bounds how long one sweep removes what is over.
-const tidyTime = 100 * time.Millisecond
-
-// tidySlice is how many rows go in one commit.
-const tidySlice = 500
-
-// tidy removes what is over.
-func (s *Store) tidy(ctx context.Context, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	end := time.Now().Add(tidyTime)
-	left := func() bool { return time.Now().Before(end) }
-
-	expired := `DELETE FROM dedupe WHERE (app, namespace, key) IN
-		(SELECT app, namespace, key FROM dedupe WHERE expires <= ? ORDER BY expires LIMIT ?)`
-	if err := s.slices(ctx, left, expired, now.UnixMilli(), tidySlice); err != nil {
-		return err
-	}
-	if err := s.slices(ctx, left, `DELETE FROM target WHERE hash IN (SELECT t.hash FROM target t WHERE NOT EXISTS
-		(SELECT 1 FROM push p WHERE p.target = t.hash AND p.state IN `+liveStates+`) LIMIT ?)`, 16); err != nil {
-		return err
-	}
-	for _, over := range []struct {
-		kind dayTable
-		by   time.Duration
-		key  string
-	}{
-		{inboxTable, 24 * time.Hour, "app, ordinal, push"},
-		{bodyTable, 24 * time.Hour, "push"},
-		{outcomeTable, s.opts.Keep, "push, ordinal"},
-		{directTable, s.opts.Keep, "id"},
-	} {
-		for _, day := range s.days.until(over.kind, push.DayOf(now.Add(-over.by))-1) {
-			if !left() {
-				return nil
-			}
-			if err := s.dropDay(ctx, over.kind, day, over.key, left); err != nil {
-				return err
-			}
-		}
-	}
-	var doomed []push.AppID
-	err := s.read.each(ctx, "SELECT id FROM app WHERE doomed = 1", func(rows *sql.Rows) error {
-		var id push.AppID
-		err := rows.Scan(&id)
-		doomed = append(doomed, id)
-		return err
-	})
-	for _, id := range doomed {
-		if err == nil {
-			err = s.purge(ctx, id)
-		}
-	}
-	return err
-}
-
-// slices runs a statement that deletes few rows, a commit each time, until it finds none or left says that time is up.
-func (s *Store) slices(ctx context.Context, left func() bool, statement string, args ...any) error {
-	for n := int64(1); n > 0 && left(); {
-		err := s.commit.do(ctx, 0, func(t *tx) (err error) {
-			n, err = t.exec(statement, args...)
-			if err == nil && strings.HasPrefix(statement, "DELETE FROM "+string(inboxTable)) {
-				t.inbox -= int(n)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// dropDay empties a table and drops it, or as much of that as there is time for. It goes out of use first.
-func (s *Store) dropDay(ctx context.Context, kind dayTable, day push.Day, key string, left func() bool) error {
-	table := kind.of(day)
-	if s.dialect.traits().slices {
-		// Dropping a large table in one piece would hold up all writers.
-		empty := "DELETE FROM " + table + " WHERE (" + key + ") IN (SELECT " + key + " FROM " + table + " LIMIT ?)"
-		if err := s.slices(ctx, left, empty, tidySlice); err != nil {
-			return err
-		}
-		if !left() {
-			return nil
-		}
-	}
-	restore := s.days.retire(kind, day)
-	err := s.commit.do(ctx, 0, func(t *tx) error {
-		t.w.forget()
-		if err := t.run("DROP TABLE IF EXISTS " + table); err != nil {
-			return err
-		}
-		var err error
-		switch kind {
-		case inboxTable:
-			_, err = t.exec("DELETE FROM meta WHERE key = ?", sweepKey(day))
-		case directTable:
-			_, err = t.exec("DELETE FROM withdrawn WHERE day = ?", int64(day))
-		}
-		return err
-	})
-	if err != nil {
-		restore()
-		return fmt.Errorf("drop %s: %w", table, err)
-	}
-	s.days.dropped(kind, day)
-	return nil
-}
-
-// purge removes what a deleted app has left, in slices, and then its row.
-func (s *Store) purge(ctx context.Context, app push.AppID) error {
-	always := func() bool { return ctx.Err() == nil }
-	id := int64(app)
-	for _, statement := range []string{
-		"DELETE FROM device WHERE app = ? AND ordinal IN (SELECT ordinal FROM device WHERE app = ? LIMIT ?)",
-		"DELETE FROM sets WHERE push IN (SELECT s.push FROM sets s JOIN push p ON p.id = s.push WHERE p.app = ? AND ? > 0 LIMIT ?)",
-		"DELETE FROM push WHERE app = ? AND id IN (SELECT id FROM push WHERE app = ? LIMIT ?)",
-		"DELETE FROM dedupe WHERE app = ? AND (namespace, key) IN (SELECT namespace, key FROM dedupe WHERE app = ? LIMIT ?)",
-	} {
-		if err := s.slices(ctx, always, statement, id, id, int64(tidySlice)); err != nil {
-			return err
-		}
-	}
-	for _, day := range s.days.from(inboxTable, 0) {
-		err := s.slices(ctx, always, "DELETE FROM "+inboxTable.of(day)+` WHERE app = ? AND (ordinal, push) IN
-			(SELECT ordinal, push FROM `+inboxTable.of(day)+" WHERE app = ? LIMIT ?)", id, id, int64(tidySlice))
-		if err != nil {
-			return err
-		}
-	}
-	for _, day := range s.days.from(directTable, 0) {
-		if err := s.purgeDirect(ctx, day, app); err != nil {
-			return err
-		}
-	}
-	return s.commit.do(ctx, 0, func(t *tx) error {
-		_, err := t.exec("DELETE FROM app WHERE id = ? AND doomed = 1", id)
-		return err
-	})
-}
-
-// purgeDirect removes the direct pushes of a deleted app from one day. The app is in no key there, so the day is read.
-func (s *Store) purgeDirect(ctx context.Context, day push.Day, app push.AppID) error {
-	for last := push.ID(0); ; {
-		var ids []push.ID
-		n := 0
-		err := s.read.each(ctx, "SELECT id, app FROM "+directTable.of(day)+" WHERE id > ?1 ORDER BY id LIMIT ?2", func(rows *sql.Rows) error {
-			var owner push.AppID
-			err := rows.Scan(&last, &owner)
-			if n++; owner == app {
-				ids = append(ids, last)
-			}
-			return err
-		}, int64(last), devicePage)
-		if err != nil {
-			return err
-		}
-		if len(ids) > 0 {
-			keys := keyArg(len(ids), func(i int) []int64 { return []int64{int64(ids[i])} })
-			in := " IN (SELECT k.id FROM " + s.dialect.traits().keys("?1", "id") + " k)"
-			err := s.commit.do(ctx, 0, func(t *tx) error {
-				if _, err := t.exec("DELETE FROM "+directTable.of(day)+" WHERE id"+in, keys); err != nil {
-					return err
-				}
-				if s.days.has(outcomeTable, day) {
-					if _, err := t.exec("DELETE FROM "+outcomeTable.of(day)+" WHERE push"+in, keys); err != nil {
-						return err
-					}
-				}
-				_, err := t.exec("DELETE FROM withdrawn WHERE push"+in, keys)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		if n < devicePage {
-			return nil
-		}
-	}
 }

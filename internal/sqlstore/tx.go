@@ -138,6 +138,7 @@ type tx struct {
 	w        *writer
 	receipts []push.Receipt // what this commit adds to the receipt log
 	inbox    int            // rows that this commit adds to inboxes, less those that it takes away
+	ended    bool           // whether a bulk push ends in this commit, so that its target may be nobody's any more
 	failed   error          // the first statement's error; nothing may be committed after it
 }
 

@@ -19,6 +19,7 @@ const watchVFS = "carillon-watch"
 var walEvents struct {
 	sync.Mutex
 	on      bool
+	fail    bool           // the next sync of a log fails
 	n       int            // events so far
 	written map[string]int // where a mark was first written to a log
 	dirty   int            // the last write that no sync has followed, 0 if there is none
@@ -122,8 +123,12 @@ func watchWrite(tls *libc.TLS, file, buf uintptr, n int32, offset sqlite3.Tsqlit
 func watchSync(tls *libc.TLS, file uintptr, flags int32) int32 {
 	walEvents.Lock()
 	walEvents.n++
-	begin := walEvents.n
+	begin, fail := walEvents.n, walEvents.fail
+	walEvents.fail = false
 	walEvents.Unlock()
+	if fail {
+		return sqlite3.SQLITE_IOERR_FSYNC
+	}
 	sync := function[func(*libc.TLS, uintptr, int32) int32](watched.syncFn)
 	rc := sync(tls, file, flags)
 	walEvents.Lock()
@@ -136,6 +141,13 @@ func watchSync(tls *libc.TLS, file uintptr, flags int32) int32 {
 		}
 	}
 	return rc
+}
+
+// failSync makes the next sync of a log fail.
+func failSync() {
+	walEvents.Lock()
+	defer walEvents.Unlock()
+	walEvents.fail = true
 }
 
 // answered reports whether, now, a sync has ended that began after mark m was written to the log; and whether the log holds

@@ -73,7 +73,7 @@ func (c *Client) Close() error {
 // An Error is a refusal of the server: an RFC 9457 problem.
 type Error struct {
 	Status     int           // HTTP status
-	Code       string        // stable: invalid, unauthenticated, denied, not_found, conflict, too_large, too_many, internal, unavailable
+	Code       string        // stable: invalid, unauthenticated, denied, not_found, method_not_allowed, conflict, too_large, too_many, internal, unavailable
 	Field      string        // what is at fault, as a path: "policy.ttl"; may be empty
 	Detail     string        // a sentence
 	RetryAfter time.Duration // 0 if the server did not say

@@ -60,10 +60,14 @@ func TestCalls(t *testing.T) {
 	start := time.Date(2026, 11, 25, 8, 0, 0, 0, time.UTC)
 	request := carillon.PushRequest{
 		Audience: carillon.Audience{Devices: []string{"d1"}},
-		Message:  carillon.Message{Notification: &carillon.Notification{Title: "开门"}, Extras: map[string]json.RawMessage{"k": json.RawMessage(`"v"`)}},
-		Policy:   carillon.Policy{StartAt: &start, TTL: carillon.Duration(72 * time.Hour), Group: "g"},
+		Message: carillon.Message{
+			Notification: &carillon.Notification{Title: "开门"}, Extras: map[string]json.RawMessage{"k": json.RawMessage(`"v"`)},
+			Launch: true, Offline: &carillon.Notification{Title: "o"},
+			Platforms: map[string]*carillon.Variant{"ios": {Data: json.RawMessage(`1`)}},
+		},
+		Policy: carillon.Policy{StartAt: &start, TTL: carillon.Duration(72 * time.Hour), Group: "g"},
 	}
-	const requestJSON = `{"audience":{"devices":["d1"]},"message":{"notification":{"title":"开门"},"extras":{"k":"v"}},` +
+	const requestJSON = `{"audience":{"devices":["d1"]},"message":{"notification":{"title":"开门"},"extras":{"k":"v"},"launch":true,"offline":{"title":"o"},"platforms":{"ios":{"data":1}}},` +
 		`"policy":{"start_at":"2026-11-25T08:00:00Z","ttl":"72h0m0s","group":"g"}}`
 	for _, tt := range []struct {
 		name, answer string
@@ -165,12 +169,12 @@ func TestCalls(t *testing.T) {
 			`POST /v1/apps/1/pushes/5/cancel`, `"cancelled"`,
 		},
 		{
-			"show a device", `{"device_id":"d","tokens":{"hms":{"token":"t"}},"reregistered":true}`,
+			"show a device", `{"device_id":"d","account":"a","tokens":{"hms":{"token":"t"}},"reregistered":true}`,
 			func(ctx context.Context, c *carillon.Client) (any, error) {
 				d, err := c.ShowDevice(ctx, "1", "d")
-				return []any{d.ID, d.Tokens, d.Reregistered}, err
+				return []any{d.ID, d.Account, d.Tokens, d.Reregistered}, err
 			},
-			`GET /v1/apps/1/devices/d`, `["d",{"hms":{"token":"t"}},true]`,
+			`GET /v1/apps/1/devices/d`, `["d","a",{"hms":{"token":"t"}},true]`,
 		},
 		{
 			"list devices", `{"items":[{"device_id":"d"}]}`,

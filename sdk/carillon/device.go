@@ -16,6 +16,7 @@ type Device struct {
 	Attributes   map[string]string          `json:"attributes"`
 	Tokens       map[string]json.RawMessage `json:"tokens"` // vendor tokens by channel
 	Phone        string                     `json:"phone"`
+	Account      string                     `json:"account"` // who is logged in; "" is nobody
 	Network      string                     `json:"network"`
 	Test         bool                       `json:"test"`        // gets pushes in test mode
 	Blacklisted  bool                       `json:"blacklisted"` // gets nothing

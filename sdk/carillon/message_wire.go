@@ -36,12 +36,25 @@ type Aliases struct {
 // A Message is what a device gets: at least one of Notification, Data and Template.
 type Message struct {
 	Notification *Notification                `json:"notification,omitempty"`
-	Data         json.RawMessage              `json:"data,omitempty"` // any JSON value, passed through
-	Template     *TemplateUse                 `json:"template,omitempty"`
-	Extras       map[string]json.RawMessage   `json:"extras,omitempty"` // your own keys, beside the others
+	Data         json.RawMessage              `json:"data,omitempty"`     // any JSON value, passed through
+	Template     *TemplateUse                 `json:"template,omitempty"` // gives the texts; Notification the rest
+	Extras       map[string]json.RawMessage   `json:"extras,omitempty"`   // your own keys, beside the others
 	APNS         json.RawMessage              `json:"apns,omitempty"`
 	Vendors      map[string]json.RawMessage   `json:"vendors,omitempty"`
 	Personal     map[string]map[string]string `json:"personal,omitempty"` // values of a template by device or alias
+	Launch       bool                         `json:"launch,omitempty"`   // start the app when this arrives, without a touch
+
+	// Offline is what vendor channels show instead, while the device is away; Platforms what the devices of a platform get
+	// instead. Servers that cannot do so yet refuse them by name.
+	Offline   *Notification       `json:"offline,omitempty"`
+	Platforms map[string]*Variant `json:"platforms,omitempty"`
+}
+
+// A Variant is what the devices of one platform get in the place of the parts of the same names.
+type Variant struct {
+	Notification *Notification              `json:"notification,omitempty"`
+	Data         json.RawMessage            `json:"data,omitempty"`
+	Extras       map[string]json.RawMessage `json:"extras,omitempty"`
 }
 
 // A TemplateUse names a template and gives values to its placeholders.

@@ -20,7 +20,7 @@ import (
 var phone = device.Identity{DeviceID: "00112233445566778899aabbccddeeff", Secret: "s3cret"}
 
 const payload = `{"id":"187649984473770","time":"2026-11-25T08:00:00Z","expires":"2026-11-28T08:00:00Z",` +
-	`"notification":{"title":"开门","badge":{"add":1},"click":{"action":"url","url":"https://x"}},"data":{"a":[1]},"extras":{"order":"42"}}`
+	`"notification":{"title":"开门","badge":{"add":1},"click":{"action":"url","url":"https://x"}},"data":{"a":[1]},"extras":{"order":"42"},"launch":true}`
 
 func TestReceiveAndAcknowledge(t *testing.T) {
 	certs := httptest.NewUnstartedServer(nil)
@@ -53,7 +53,7 @@ func TestReceiveAndAcknowledge(t *testing.T) {
 			m := next(t, got, "message")
 			if m.ID != "187649984473770" || m.Notification.Title != "开门" || *m.Notification.Badge.Add != 1 ||
 				m.Notification.Click.URL != "https://x" || string(m.Data) != `{"a":[1]}` || string(m.Extras["order"]) != `"42"` ||
-				m.Expires.Sub(m.Time) != 72*time.Hour || string(m.Raw) != payload || m.AtLeastOnce == opts.AtMostOnce {
+				m.Expires.Sub(m.Time) != 72*time.Hour || string(m.Raw) != payload || m.AtLeastOnce == opts.AtMostOnce || !m.Launch {
 				t.Errorf("got %+v", m)
 			}
 			if !opts.AtMostOnce {

@@ -15,6 +15,7 @@ type Message struct {
 	Data         json.RawMessage            `json:"data"`   // any JSON value, for the app; nil if absent
 	Extras       map[string]json.RawMessage `json:"extras"` // the sender's own keys
 	APNS         json.RawMessage            `json:"apns"`   // the payload for iOS as the sender gave it
+	Launch       bool                       `json:"launch"` // start the app now, without a touch
 	Recall       string                     `json:"recall"` // withdraw the message with this id; "" for all others
 
 	Raw         []byte `json:"-"` // the JSON object as it came

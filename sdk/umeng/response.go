@@ -24,7 +24,8 @@ type CancelResult struct {
 // Envelope returns the response body.
 func (r CancelResult) Envelope() []byte { return envelope("SUCCESS", r) }
 
-// A TaskState is the state of a task. States 2 to 6 are final.
+// A TaskState is the state of a task. In states 2 to 6 the task goes no further by itself; a server that still owes a
+// finished task to devices that are away lets it be cancelled, from 2 to 4.
 type TaskState int
 
 // The states.
@@ -48,7 +49,8 @@ func (s TaskState) String() string {
 	return names[s]
 }
 
-// Final reports whether s never changes again.
+// Final reports whether the task goes no further by itself, so that there is nothing to wait for. Only a Cancel may change
+// the state again, of a task that is Finished, and its numbers grow until it expires.
 func (s TaskState) Final() bool { return s >= Finished && s <= NoAudience }
 
 // A Status is the answer to a status query. Counts are devices. A server writes all six numbers for every platform, which

@@ -117,9 +117,10 @@ func (r *SendRequest) validateTokens(p Platform) error {
 	case len(r.DeviceTokens) > limit:
 		return NewError(CodeTooManyTokens, field)
 	}
-	// Any shape will do, so that development setups may use short fake tokens; unknown tokens reach nobody.
+	// Any shape will do, so that development setups may use short fake tokens; unknown tokens reach nobody. But a token is
+	// one word of text.
 	for _, token := range r.DeviceTokens {
-		if len(token) > MaxTokenLength || strings.ContainsFunc(token, unicode.IsSpace) {
+		if len(token) > MaxTokenLength || strings.ContainsFunc(token, notOfToken) {
 			if p == IOS {
 				return NewError(CodeIOSToken, field)
 			}
@@ -128,6 +129,8 @@ func (r *SendRequest) validateTokens(p Platform) error {
 	}
 	return nil
 }
+
+func notOfToken(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // ValidatePayload checks what the platform's devices will get, and its size (step 7). Keys of another platform are ignored.
 func (r *SendRequest) ValidatePayload(p Platform, opts *ValidateOptions) error {

@@ -106,6 +106,8 @@ func TestValidate(t *testing.T) {
 		{"unicast to nobody", umeng.IOS, `"type":"unicast","device_tokens":" , ",` + iosPayload, umeng.CodeNoDeviceTokens},
 		{"tokens as an object", umeng.IOS, `"type":"unicast","device_tokens":{},` + iosPayload, umeng.CodeNoDeviceTokens},
 		{"500 tokens", umeng.Android, `"type":"listcast","device_tokens":"` + tokens(500) + `",` + androidPayload, nil},
+		{"a token with a control character", umeng.Android, `"type":"unicast","device_tokens":"a\u0000",` + androidPayload, umeng.CodeToken},
+		{"an iOS token with a control character", umeng.IOS, `"type":"listcast","device_tokens":"a,b\u001bc",` + iosPayload, umeng.CodeIOSToken},
 		{"a long iOS token", umeng.IOS, `"type":"unicast","device_tokens":"` + strings.Repeat("a", 129) + `",` + iosPayload, umeng.CodeIOSToken},
 		{"customizedcast without alias_type", umeng.IOS, `"type":"customizedcast",` + iosPayload, umeng.CodeNoAliasType},
 		{"customizedcast without alias", umeng.IOS, `"type":"customizedcast","alias_type":"t",` + iosPayload, umeng.CodeNoAlias},

@@ -76,6 +76,18 @@ func TestCodes(t *testing.T) {
 		{"2024", "max_send_num a word", androidBroadcast, `"policy":{"max_send_num":"fast"}`},
 		{"1027", "apns_collapse_id of words", iosNotification, `"policy":{"apns_collapse_id":"two words"}`},
 		{"2008", "channel_properties a word", androidNotification, `"channel_properties":"x"`},
+		{"4020", "token with a control character", androidNotification, `"device_tokens":"d\u0000"`},
+		{"4020", "listcast with DEL in a token", androidNotification, `"type":"listcast","device_tokens":"d1,d\u007f2"`},
+		{"5005", "iOS token with a control character", iosNotification, `"device_tokens":"d\u0001"`},
+		{"1002", "NUL in a title", androidNotification, note(`"title":"\u0000"`)},
+		{"1002", "NUL in what opens", androidNotification, note(`"after_open":"go_activity","activity":"a\u0000"`)},
+		{"1026", "NUL in a name of extra", androidNotification, strings.TrimSuffix(note(""), "}") + `,"extra":{"\u0000":"a"}}`},
+		{"2008", "NUL in a description", androidNotification, `"description":"\u0000"`},
+		{"2008", "NUL in a notification channel", androidNotification, `"local_properties":{"channel_id":"\u0000"}`},
+		{"1027", "NUL in out_biz_no", androidBroadcast, `"policy":{"out_biz_no":"\u0000"}`},
+		{"5004", "NUL in an alert", iosNotification, `"payload":{"aps":{"alert":{"title":"t","body":"\u0000"}}}`},
+		{"2025", "NUL in a sound", iosNotification, `"payload":{"aps":{"alert":"a","sound":"\u0000"}}`},
+		{"1001", "NUL in a key beside aps", iosNotification, `"payload":{"aps":{"alert":"a"},"\u0000":1}`},
 	} {
 		t.Run(tt.want+" "+tt.name, func(t *testing.T) {
 			h := newHouse()
@@ -114,6 +126,22 @@ func TestSettingsChangeWhatIsValid(t *testing.T) {
 	}
 }
 
+// TestRefusalNamesTheField checks that what the house refuses is named as the sender called it.
+func TestRefusalNamesTheField(t *testing.T) {
+	for _, tt := range []struct{ base, fields, want string }{
+		{androidNotification, note(`"title":"\u0000"`), "payload.body: "},
+		{androidBroadcast, `"policy":{"out_biz_no":"\u0000"}`, "policy.out_biz_no: "},
+		{androidNotification, `"description":"\u0000"`, "description: "},
+		{iosNotification, `"payload":{"aps":{"alert":"\u0000"}}`, "payload.aps.alert: "},
+		{iosNotification, `"payload":{"aps":{"alert":"a","thread-id":"\u0000"}}`, "payload.aps: "},
+	} {
+		got := post(t, newHouse().server(nil), "/api/send", with(tt.base, tt.fields)).str(t, "error_msg")
+		if !strings.HasPrefix(got, tt.want) || got == tt.want {
+			t.Errorf("%s: got %q, want %q and what is wrong with it", tt.fields, got, tt.want)
+		}
+	}
+}
+
 // TestHouseFailures checks what a sender is told when the house cannot.
 func TestHouseFailures(t *testing.T) {
 	for _, tt := range []struct {
@@ -130,7 +158,10 @@ func TestHouseFailures(t *testing.T) {
 		{&push.Error{Kind: push.TooLarge}, "2022"},
 		{&push.Error{Kind: push.Invalid, Field: "message.notification.title"}, "1002"},
 		{&push.Error{Kind: push.Invalid, Field: "policy.quiet"}, "1027"},
-		{&push.Error{Kind: push.Invalid, Field: "policy.start_at"}, "2046"},
+		{&push.Error{Kind: push.Invalid, Field: "policy.start_at"}, "2002"},
+		{&push.Error{Kind: push.Invalid, Field: "policy.expire_at"}, "2040"},
+		{&push.Error{Kind: push.Invalid, Field: "audience.devices"}, "4020"},
+		{&push.Error{Kind: push.Invalid, Field: "audience"}, "1015"},
 		{&push.Error{Kind: push.Invalid, Field: "else"}, "2008"},
 	} {
 		h := newHouse()

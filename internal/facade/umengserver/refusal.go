@@ -3,6 +3,7 @@ package umengserver
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -27,26 +28,49 @@ var kindCodes = map[push.Kind]umeng.Code{
 	push.Unavailable:     umeng.CodeBusy,
 }
 
-// fieldCodes says which code and which field of the request stand for a field of the domain that the house refused, by
-// prefix, the longest first. Validation has seen to the service's own rules before; what is left are the house's.
-var fieldCodes = []struct {
+// A fieldCode says which code and which field of the request stand for the fields of the domain with a prefix.
+type fieldCode struct {
 	prefix string
 	code   umeng.Code
-	field  string
-}{
+	field  string // "" where there is none to name
+}
+
+// fieldCodes are for what the house refused, the longest prefix of a kind first. Validation has seen to the service's own
+// rules before; what is left are the house's: text without NUL, bounds of depth and size, and times that passed in between.
+var fieldCodes = []fieldCode{
 	{"policy.collapse_id", umeng.CodePolicy, "policy.apns_collapse_id"},
 	{"policy.expire_at", umeng.CodeExpireTooLate, "policy.expire_time"},
-	{"policy.start_at", umeng.CodeStartTooLate, "policy.start_time"},
+	{"policy.start_at", umeng.CodeStartTime, "policy.start_time"}, // seven days ahead have been checked, a year is the house's bound
 	{"policy.rate", umeng.CodeSendRate, "policy.max_send_num"},
+	{"policy.description", umeng.CodeJSON, "description"},
 	{"policy", umeng.CodePolicy, "policy"},
-	{"message.vendors", umeng.CodePayload, "payload"},
+	{"key", umeng.CodePolicy, "policy.out_biz_no"},
+	{"message.vendors." + Origin, umeng.CodeJSON, ""}, // what is around the payload
+	{"message.vendors", umeng.CodePayload, "payload.channels_body"},
+	{"message.notification.click.custom", umeng.CodeBody, "payload.body.custom"},
+	{"message.notification.channel_", umeng.CodeJSON, "local_properties"},
 	{"message.notification", umeng.CodeBody, "payload.body"},
+	{"message.data", umeng.CodeBody, "payload.body"},
+	{"message.extras", umeng.CodeExtra, "payload.extra"},
+	{"message.apns", umeng.CodeNoAPS, "payload.aps"},
 	{"message", umeng.CodePayloadTooLong, "payload"},
+	{"audience.devices", umeng.CodeToken, "device_tokens"},
 	{"audience", umeng.CodeNoDeviceTokens, "device_tokens"},
 }
 
-// refusal returns err in the service's words.
-func refusal(err error) *umeng.Error {
+// appleCodes go before fieldCodes for iOS, where the same parts of a message come from other fields.
+var appleCodes = []fieldCode{
+	{"message.notification.title", umeng.CodeAlert, "payload.aps.alert"},
+	{"message.notification.subtitle", umeng.CodeAlert, "payload.aps.alert"},
+	{"message.notification.body", umeng.CodeAlert, "payload.aps.alert"},
+	{"message.notification", umeng.CodeNoAPS, "payload.aps"},
+	{"message.data", umeng.CodePayload, "payload"},
+	{"message.extras", umeng.CodePayload, "payload"},
+	{"audience.devices", umeng.CodeIOSToken, "device_tokens"},
+}
+
+// refusal returns err in the service's words, to a sender for platform (0: not known yet).
+func refusal(platform push.Platform, err error) *umeng.Error {
 	var e *umeng.Error
 	if errors.As(err, &e) {
 		return e
@@ -58,21 +82,26 @@ func refusal(err error) *umeng.Error {
 	if pe.Kind != push.Invalid {
 		return umeng.NewError(kindCodes[pe.Kind], "")
 	}
-	for _, f := range fieldCodes {
-		if strings.HasPrefix(pe.Field, f.prefix) {
-			e := umeng.NewError(f.code, f.field)
-			if pe.Msg != "" {
-				e.Message = f.field + ": " + pe.Msg
-			}
-			return e
+	codes := fieldCodes
+	if platform == push.IOS {
+		codes = slices.Concat(appleCodes, fieldCodes)
+	}
+	for _, f := range codes {
+		if !strings.HasPrefix(pe.Field, f.prefix) {
+			continue
 		}
+		e := umeng.NewError(f.code, f.field)
+		if pe.Msg != "" && f.field != "" {
+			e.Message = f.field + ": " + pe.Msg
+		}
+		return e
 	}
 	return umeng.NewError(umeng.CodeJSON, "")
 }
 
 // refuse answers err. All refusals are a 400, whoever is to blame: senders look at the body of no other status.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, id string, err error) {
-	e := refusal(err)
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, c call, err error) {
+	e, id := refusal(c.platform, err), c.requestID
 	switch e.Code {
 	case umeng.CodeSystem, umeng.CodeBusy, codeFailed:
 		s.opts.Log.Error("umeng request failed", "path", r.URL.Path, "request_id", id, "code", int(e.Code), "err", err)

@@ -57,10 +57,22 @@ func New(pushes facade.Pushes, apps Apps, opts *Options) *Server {
 	return s
 }
 
-// Owns reports whether path is one of the service's: under /api/, or /upload. A Server answers all of them, the unknown
-// ones with the service's FAIL. What routes requests to it must not clean paths by redirecting, because the signature
-// covers the path, and senders do not follow.
-func Owns(path string) bool { return strings.HasPrefix(path, "/api/") || path == "/upload" }
+// Owns reports whether path is one of the service's: under /api/, or /upload, whose slashes may be doubled, as those of
+// senders are whose host ends in one. A Server answers all of them, the unknown ones with the service's FAIL. What routes
+// requests to it must not clean paths, neither by redirecting, because senders do not follow (section 2.1), nor in silence,
+// because the signature covers the path as it was sent.
+func Owns(path string) bool {
+	path = single(path)
+	return strings.HasPrefix(path, "/api/") || path == "/upload"
+}
+
+// single returns path with one slash for each run of them.
+func single(path string) string {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return path
+}
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
@@ -80,7 +92,7 @@ type endpoint func(w http.ResponseWriter, r *http.Request, c call) ([]byte, erro
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	var do endpoint
-	switch r.URL.Path {
+	switch single(r.URL.Path) {
 	case umeng.PathSend:
 		do = s.send
 	case umeng.PathStatus:
@@ -102,13 +114,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	id := facade.RequestID()
 	c, err := s.authenticate(w, r)
+	c.requestID = id
 	var body []byte
 	if err == nil {
-		c.requestID = id
 		body, err = do(w, r, c)
 	}
 	if err != nil {
-		s.refuse(w, r, id, err)
+		s.refuse(w, r, c, err)
 		return
 	}
 	answer(w, http.StatusOK, body)

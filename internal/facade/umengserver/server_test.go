@@ -99,6 +99,10 @@ func TestSignatureCandidates(t *testing.T) {
 			facade.Edge{Public: []string{"https://b.test/push/"}},
 			"",
 		},
+		{"double slash after the host", "http://a.test//api/send", "//api/send", "a.test", nil, facade.Edge{}, ""},
+		{"double slashes anywhere", "http://a.test/api///send", "/api///send", "a.test", nil, facade.Edge{}, ""},
+		{"double slash after a proxy", "http://b.test//api/send", "http://b.test//api/send", "a.test", nil, facade.Edge{}, ""},
+		{"double slash that was not sent", "http://a.test//api/send", "/api/send", "a.test", nil, facade.Edge{}, "2027"},
 		{"another host", "http://b.test/api/send", "/api/send", "a.test", nil, facade.Edge{}, "2027"},
 		{"another path", "http://a.test/api/status", "/api/send", "a.test", nil, facade.Edge{}, "2027"},
 		{"query in the hash", "http://a.test/api/send?x=1", "/api/send", "a.test", nil, facade.Edge{}, "2027"},
@@ -208,7 +212,10 @@ func TestPathsAndMethods(t *testing.T) {
 		{http.MethodOptions, "/api/cancel", 405},
 		{http.MethodPost, "/api/nothing", 404},
 		{http.MethodPost, "/api/send/", 404},
-		{http.MethodPost, "/api//send", 404},
+		{http.MethodPost, "/api/send//", 404},
+		{http.MethodGet, "//api///send", 405},
+		{http.MethodPost, "//api/nothing", 404},
+		{http.MethodPost, "//upload", 404},
 		{http.MethodGet, "/upload", 404},
 	} {
 		r := do(t, s, httptest.NewRequest(tt.method, tt.path, nil))
@@ -221,6 +228,7 @@ func TestPathsAndMethods(t *testing.T) {
 	}
 	for path, want := range map[string]bool{
 		"/api/send": true, "/api/x/y": true, "/upload": true, "/upload/x": false, "/apiex.htm": false, "/api": false, "/": false,
+		"//api/send": true, "/api//send": true, "///upload": true, "//v1/apps": false, "//": false, "": false,
 	} {
 		if got := umengserver.Owns(path); got != want {
 			t.Errorf("Owns(%q): got %t, want %t", path, got, want)

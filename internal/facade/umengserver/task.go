@@ -38,6 +38,8 @@ func statusOf(platform push.Platform, p push.Push, rep push.Report) umeng.Status
 	return out
 }
 
+// stateOf returns where p stands in the service's terms. A push that expired has a reason only if that was before it began;
+// to the service a task that was sent is finished, whoever did not come to fetch it in time.
 func stateOf(p push.Push, rep push.Report) umeng.TaskState {
 	nobody := p.Target == 0 && rep.Target == 0
 	switch p.State {
@@ -47,17 +49,14 @@ func stateOf(p push.Push, rep push.Report) umeng.TaskState {
 		return umeng.Queued
 	case push.Sending:
 		return umeng.Sending
-	case push.Done:
-		if nobody {
-			return umeng.NoAudience
-		}
-		return umeng.Finished
 	case push.Cancelled:
 		return umeng.Cancelled
-	case push.Expired:
-		// To the service a task that was sent is finished, whoever did not come to fetch it in time.
-		if nobody {
+	case push.Done, push.Expired:
+		switch {
+		case p.State == push.Expired && p.Reason == push.ExpiredUnsent:
 			return umeng.Expired
+		case nobody:
+			return umeng.NoAudience
 		}
 		return umeng.Finished
 	default:

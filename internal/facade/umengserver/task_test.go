@@ -33,18 +33,21 @@ func TestStatus(t *testing.T) {
 		state  push.State
 		rep    push.Report
 		ios    bool
+		reason string
 		status int
 	}{
-		{"scheduled", push.Scheduled, push.Report{}, false, 7},
-		{"queued", push.Accepted, push.Report{}, false, 0},
-		{"sending", push.Sending, rep, false, 1},
-		{"finished", push.Done, rep, false, 2},
-		{"finished on iOS", push.Done, rep, true, 2},
-		{"failed", push.Failed, push.Report{}, false, 3},
-		{"cancelled", push.Cancelled, rep, false, 4},
-		{"expired before it was sent", push.Expired, push.Report{}, false, 5},
-		{"expired after it was sent", push.Expired, rep, false, 2},
-		{"nobody", push.Done, push.Report{}, false, 6},
+		{"scheduled", push.Scheduled, push.Report{}, false, "", 7},
+		{"queued", push.Accepted, push.Report{}, false, "", 0},
+		{"sending", push.Sending, rep, false, "", 1},
+		{"finished", push.Done, rep, false, "", 2},
+		{"finished on iOS", push.Done, rep, true, "", 2},
+		{"finished, all have it", push.Done, push.Report{Target: 9, Delivered: 9}, false, "", 2},
+		{"failed", push.Failed, push.Report{}, false, "the disk", 3},
+		{"cancelled", push.Cancelled, rep, false, "", 4},
+		{push.ExpiredUnsent, push.Expired, push.Report{}, false, "expired before it began", 5},
+		{"expired after it began", push.Expired, rep, false, "", 2},
+		{"nobody", push.Done, push.Report{}, false, "", 6},
+		{"nobody, and its time is over", push.Expired, push.Report{}, false, "", 6},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHouse()
@@ -52,7 +55,7 @@ func TestStatus(t *testing.T) {
 			if tt.ios {
 				key, sent, change = iosKey, tt.rep.Sent, onIOS
 			}
-			id := h.put(tt.state, tt.rep, change)
+			id := h.put(tt.state, tt.rep, func(p *push.Push) { p.Reason = tt.reason; change(p) })
 			r := post(t, h.server(nil), "/api/status", taskBody(key, id))
 			if got := r.str(t, "task_id"); got != id {
 				t.Errorf("task_id: got %q, want %q", got, id)

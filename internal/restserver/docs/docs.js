@@ -3,10 +3,11 @@
 
 const methods = ["get", "post", "put", "patch", "delete"];
 const errors = [
-  ["invalid", 400, "The request breaks a rule; field names where. Also 405, for a method that a route does not take."],
+  ["invalid", 400, "The request breaks a rule; field names where."],
   ["unauthenticated", 401, "No credentials, or wrong ones."],
   ["denied", 403, "Known, but not allowed."],
   ["not_found", 404, "The thing named does not exist in this app."],
+  ["method_not_allowed", 405, "The path is one of the API, the method is not; Allow says which are."],
   ["conflict", 409, "It exists already, or its state does not allow this."],
   ["too_large", 413, "More bytes than the route takes."],
   ["too_many", 429, "A limit or quota is used up; Retry-After says for how many seconds."],

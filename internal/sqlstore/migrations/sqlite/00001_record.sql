@@ -41,6 +41,7 @@ CREATE TABLE device (
     attributes  TEXT    NOT NULL, -- JSON, '' for none
     tokens      TEXT    NOT NULL, -- JSON, '' for none
     phone       TEXT    NOT NULL,
+    account     TEXT    NOT NULL,
     network     TEXT    NOT NULL,
     test        INTEGER NOT NULL,
     blacklisted INTEGER NOT NULL,
@@ -57,7 +58,8 @@ CREATE TABLE change (
     seq     INTEGER PRIMARY KEY AUTOINCREMENT,
     app     INTEGER NOT NULL,
     ordinal INTEGER NOT NULL,
-    what    TEXT    NOT NULL
+    what    TEXT    NOT NULL,
+    at      INTEGER NOT NULL
 );
 
 -- Bulk pushes. A direct push is a row of its day's table.
@@ -76,6 +78,7 @@ CREATE TABLE push (
 );
 CREATE INDEX push_app ON push (app, id);
 CREATE INDEX push_live ON push (id) WHERE state IN ('scheduled', 'accepted', 'sending', 'done');
+CREATE INDEX push_over ON push (expires) WHERE state IN ('cancelled', 'expired', 'failed');
 CREATE INDEX push_target ON push (target) WHERE target IS NOT NULL;
 
 CREATE TABLE target (
