@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// An InboxMessage is what arrives on a device's inbox: CONTRACT's documented object. Its notification, data, extras and
+// An InboxMessage is what arrives on a device's inbox, as docs/devices.md says. Its notification, data, extras and
 // apns are those of the Message.
 type InboxMessage struct {
 	ID           ID                         `json:"id"`

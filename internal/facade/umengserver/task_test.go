@@ -44,7 +44,7 @@ func TestStatus(t *testing.T) {
 		{"finished, all have it", push.Done, push.Report{Target: 9, Delivered: 9}, false, "", 2},
 		{"failed", push.Failed, push.Report{}, false, "the disk", 3},
 		{"cancelled", push.Cancelled, rep, false, "", 4},
-		{push.ExpiredUnsent, push.Expired, push.Report{}, false, "expired before it began", 5},
+		{"expired before it began", push.Expired, push.Report{}, false, push.ExpiredUnsent, 5},
 		{"expired after it began", push.Expired, rep, false, "", 2},
 		{"nobody", push.Done, push.Report{}, false, "", 6},
 		{"nobody, and its time is over", push.Expired, push.Report{}, false, "", 6},
