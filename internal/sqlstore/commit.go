@@ -207,7 +207,7 @@ func (c *committer) attempt(batch []*write) (err error) {
 	begun = false
 	if err := t.run("COMMIT"); err != nil {
 		// The next connection finds what was committed, or nothing of it.
-		c.doubtful(t, batch, row)
+		c.doubt.Store(&doubt{session: c.session, batch: batch, seq: row.Seq, inbox: t.inbox})
 		return &unknownError{errors.Join(err, c.drop())}
 	}
 	c.commits.Add(1)

@@ -323,22 +323,43 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// A server that goes away and comes back costs answers, not rows, and the store goes on by itself.
+// A server that goes away and comes back costs answers, not rows, and the store goes on by itself. Who reads notices
+// nothing: the connections that have gone are found out, and another is asked.
 func TestServerThatComesBack(t *testing.T) {
 	url := testpg.URL(t)
-	s := open(t, url, nil)
-	if err := s.PutMeta(t.Context(), "before", nil); err != nil {
+	s := open(t, url, &sqlstore.Options{Readers: 16})
+	if err := s.PutMeta(t.Context(), "before", []byte("v")); err != nil {
 		t.Fatal(err)
 	}
-	terminate(t, url)
-	eventually(t, "writes succeed again", func() bool {
-		err := s.PutMeta(t.Context(), "after", []byte("v"))
-		if err != nil && !errors.Is(err, push.Unavailable) {
-			t.Fatalf("meanwhile: got %v, want unavailable", err)
+	read := func(key string) error {
+		got, err := s.Meta(t.Context(), key)
+		if err == nil && string(got) != "v" {
+			err = fmt.Errorf("%s is %q", key, got)
 		}
-		return err == nil
-	})
-	if got, err := s.Meta(t.Context(), "after"); err != nil || string(got) != "v" {
-		t.Errorf("read: got %q, %v", got, err)
+		return err
+	}
+	for range 3 {
+		release := s.ReadAtOnce(t, 16) // so that there are as many connections
+		release()
+		terminate(t, url)
+		var readers sync.WaitGroup
+		for range 64 {
+			readers.Go(func() {
+				if err := read("before"); err != nil {
+					t.Errorf("a read: %v", err)
+				}
+			})
+		}
+		readers.Wait()
+		eventually(t, "writes succeed again", func() bool {
+			err := s.PutMeta(t.Context(), "after", []byte("v"))
+			if err != nil && !errors.Is(err, push.Unavailable) {
+				t.Fatalf("meanwhile: got %v, want unavailable", err)
+			}
+			return err == nil
+		})
+		if err := read("after"); err != nil {
+			t.Errorf("what was written: %v", err)
+		}
 	}
 }

@@ -19,26 +19,14 @@ import (
 
 // A doubt is a commit whose outcome is not known.
 type doubt struct {
-	session  session
-	seq      int64       // of its row of the receipt log, 0 if it has none
-	accepted *acceptance // one of the direct pushes that it stores, nil if there is none
-	inbox    int         // what it adds to inboxes
+	session session
+	batch   []*write
+	seq     int64 // of its row of the receipt log, 0 if it has none
+	inbox   int   // what it adds to inboxes
 }
 
 // A session is what tells one connection from all others to the server, whose process may outlive the connection.
 type session struct{ pid, start int64 }
-
-// doubtful remembers that nobody knows what became of batch.
-func (c *committer) doubtful(t *tx, batch []*write, row push.Logged) {
-	d := &doubt{session: c.session, seq: row.Seq, inbox: t.inbox}
-	for _, w := range batch {
-		if a := w.accept; a != nil && !a.lost && a.Push.Kind == push.Direct {
-			d.accepted = a
-		}
-	}
-	c.store.sweeper.lowerAll(batch) // in case they are there
-	c.doubt.Store(d)
-}
 
 // resume brings those who keep in step with the record up to date, once a connection and before its first commit.
 func (c *committer) resume(t *tx) error {
@@ -57,12 +45,8 @@ func (c *committer) resume(t *tx) error {
 	}
 	happened := false
 	if d != nil {
-		happened = slices.ContainsFunc(missed, func(row push.Logged) bool { return row.Seq == d.seq })
-		if a := d.accepted; a != nil && !happened {
-			happened, err = t.one("SELECT id FROM "+directTable.of(a.day)+" WHERE id = ?", []any{int64(a.Push.ID)}, new(int64))
-			if err != nil {
-				return err
-			}
+		if happened, err = d.happened(t, missed); err != nil {
+			return err
 		}
 	}
 	if query := c.dialect.traits().session; query != "" {
@@ -72,6 +56,7 @@ func (c *committer) resume(t *tx) error {
 	}
 	if happened {
 		c.store.waiting.Add(int64(d.inbox))
+		c.store.sweeper.lowerAll(d.batch)
 	}
 	for _, row := range missed {
 		c.announce(row)
@@ -82,6 +67,20 @@ func (c *committer) resume(t *tx) error {
 	c.resumed = c.conn
 	c.doubt.Store(nil)
 	return nil
+}
+
+// happened reports whether the commit is in the record, by one row that it has written: one of the receipt log, which is in
+// missed, or a direct push. Of a commit with neither nobody keeps account.
+func (d *doubt) happened(t *tx, missed []push.Logged) (bool, error) {
+	if slices.ContainsFunc(missed, func(row push.Logged) bool { return row.Seq == d.seq }) {
+		return true, nil
+	}
+	for _, w := range d.batch {
+		if a := w.accept; a != nil && !a.lost && a.Push.Kind == push.Direct {
+			return t.one("SELECT id FROM "+directTable.of(a.day)+" WHERE id = ?", []any{int64(a.Push.ID)}, new(int64))
+		}
+	}
+	return false, nil
 }
 
 // end waits until the server's process of a connection that was lost has gone, and with it what it may still commit.

@@ -189,17 +189,23 @@ func TestSyncThatFails(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "carillon.db"), opts)
 	told := listen(s)
 	var want []push.Receipt
-	for i := range push.Ordinal(9) {
+	failed := 0
+	for i := push.Ordinal(0); failed < 5 && i < 100; i++ {
 		r := push.Receipt{App: 1, Push: 1, Ordinal: i, Mark: push.MarkSent}
 		if i%3 == 1 {
 			failSync()
-			unavailable(t, "a receipt whose sync fails", s.Receive(t.Context(), r))
-			continue
 		}
-		if err := s.Receive(t.Context(), r); err != nil {
+		switch err := s.Receive(t.Context(), r); {
+		case err == nil: // also if it was a checkpoint's sync that failed
+			want = append(want, r)
+		case errors.Is(err, push.Unavailable):
+			failed++
+		default:
 			t.Fatal(err)
 		}
-		want = append(want, r)
+	}
+	if failed == 0 {
+		t.Error("no sync of a commit failed")
 	}
 	told.wantLog(t, s, want...)
 }
@@ -213,7 +219,9 @@ func TestRowOfAnotherProcess(t *testing.T) {
 		}
 		s := open(t, url, nil)
 		told := listen(s)
-		r := func(o push.Ordinal) push.Receipt { return push.Receipt{App: 1, Push: 1, Ordinal: o, Mark: push.MarkSent} }
+		r := func(o push.Ordinal) push.Receipt {
+			return push.Receipt{App: 1, Push: 1, Ordinal: o, Mark: push.MarkSent}
+		}
 		if err := s.Receive(t.Context(), r(1)); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,9 @@
 package sqlstore
 
-import "context"
+import (
+	"context"
+	"testing"
+)
 
 // SetVFS makes Open use a file system of SQLite that a test has registered.
 func (o *Options) SetVFS(name string) { o.vfs = name }
@@ -62,4 +65,24 @@ func (s *Store) Tables() []string {
 		}
 	}
 	return all
+}
+
+// ReadAtOnce takes n of the connections for reading, which are there afterwards, until the returned function is called.
+func (s *Store) ReadAtOnce(t *testing.T, n int) (release func()) {
+	t.Helper()
+	var all []func() error
+	for range n {
+		conn, err := s.read.db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, conn.Close)
+	}
+	return func() {
+		for _, f := range all {
+			if err := f(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }

@@ -26,11 +26,23 @@ func execute(t *testing.T, url, statement string) {
 	}
 }
 
-// terminate ends all other connections to the database at url.
+// terminate ends all other connections to the database at url, and returns when they have ended on the server.
 func terminate(t *testing.T, url string) {
 	t.Helper()
-	execute(t, url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	conn, err := pgx.Connect(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	eventually(t, "the connections end", func() bool {
+		n := 0
+		err := conn.QueryRow(context.Background(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid()`).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 0
+	})
 }
 
 // database returns the name of the database at url.

@@ -165,15 +165,20 @@ func newReader(db *sql.DB, d dialect) *reader {
 
 // each runs a query and calls scan for each of its rows. scan must not block: the read holds back checkpoints.
 func (r *reader) each(ctx context.Context, query string, scan func(*sql.Rows) error, args ...any) error {
+	scanned := false
+	return r.again(ctx, &scanned, query, func(rows *sql.Rows) error {
+		scanned = true
+		return scan(rows)
+	}, args...)
+}
+
+// again runs a query, and once more when its connection turns out to have gone, unless *kept says that scan has kept rows
+// which it would be given twice.
+func (r *reader) again(ctx context.Context, kept *bool, query string, scan func(*sql.Rows) error, args ...any) error {
 	for tries := 1; ; tries++ {
-		scanned := false
-		err := r.try(ctx, query, func(rows *sql.Rows) error {
-			scanned = true
-			return scan(rows)
-		}, args...)
-		// A server that was restarted has ended every connection of the pool: each is found out once. What reads may do so
-		// again; only rows that were scanned would be scanned twice.
-		if err == nil || scanned || tries > maxReaders || ctx.Err() != nil || !r.dialect.traits().stale(err) {
+		err := r.try(ctx, query, scan, args...)
+		// A server that was restarted has ended every connection of the pool: each is found out once.
+		if err == nil || *kept || tries > maxReaders || ctx.Err() != nil || !r.dialect.traits().stale(err) {
 			return err
 		}
 	}
@@ -193,8 +198,8 @@ func (r *reader) try(ctx context.Context, query string, scan func(*sql.Rows) err
 
 // one runs a query of one row and reports whether there was one.
 func (r *reader) one(ctx context.Context, query string, args []any, into ...any) (bool, error) {
-	found := false
-	err := r.each(ctx, query, func(rows *sql.Rows) error {
+	found, never := false, false // what is scanned twice is the last that was
+	err := r.again(ctx, &never, query, func(rows *sql.Rows) error {
 		found = true
 		return rows.Scan(into...)
 	}, args...)

@@ -63,6 +63,7 @@ func registerVFS(t *testing.T) {
 	})
 	walEvents.Lock()
 	walEvents.on, walEvents.n, walEvents.dirty, walEvents.written, walEvents.syncs = true, 0, 0, map[string]int{}, nil
+	walEvents.fail = false
 	walEvents.Unlock()
 	t.Cleanup(func() {
 		walEvents.Lock()

@@ -52,7 +52,27 @@ func testBulk(t *testing.T, p *Ports) {
 		{Push: b.Push, Payload: b.Payload, Target: []push.Chunk{}, Marked: map[push.Mark][]push.Chunk{}},
 	}
 	same(t, "live once begun", live(t, p), begun)
-	same(t, "live after a restart", live(t, p.Reopen(t)), begun)
+	p = p.Reopen(t)
+	same(t, "live after a restart", live(t, p), begun)
+
+	load := func(what string, want push.Live) {
+		t.Helper()
+		got, err := p.Bulk.Load(ctx, 1, want.Push.ID)
+		if err != nil {
+			t.Fatalf("load %s: %v", what, err)
+		}
+		same(t, what, got, want)
+	}
+	load("a live one", begun[0])
+	if err := p.Bulk.Move(ctx, 1, b.Push.ID, push.Sending, push.Cancelled, "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	begun[1].Push.State, begun[1].Push.Reason = push.Cancelled, "by hand"
+	load("one that is over", begun[1])
+	_, err := p.Bulk.Load(ctx, 2, a.Push.ID)
+	fails(t, "load in another app", err, push.NotFound, "")
+	_, err = p.Bulk.Load(ctx, 1, direct(1, time.Hour, 1).Push.ID)
+	fails(t, "load what is none", err, push.NotFound, "")
 }
 
 func testTargets(t *testing.T, p *Ports) {
@@ -191,6 +211,135 @@ func testFold(t *testing.T, p *Ports) {
 	same(t, "the larger chunk", sets[push.MarkSent], []push.Chunk{larger[0], set[1]})
 	same(t, "the log", unfolded(t, p), nil)
 	same(t, "of a push without outcomes", outcomesOf(t, p, direct(1, time.Hour, 1).Push), map[push.Ordinal]push.Marked{})
+}
+
+// testFoldSlices folds in several commits, of which the last ends the log: until then, a restart folds anew.
+func testFoldSlices(t *testing.T, p *Ports) {
+	ctx := t.Context()
+	a, b := direct(1, 24*time.Hour, 1, 2), bulk(1, push.Accepted, 24*time.Hour)
+	accept(t, p, a, b)
+	day := push.DayOf(a.Push.Expires)
+	d := push.Delivery{ID: a.Push.ID, App: 1, Kind: push.Direct, Expires: a.Push.Expires}
+	for o := range push.Ordinal(2) {
+		if err := p.Receipts.Receive(ctx, d.Receipt(1+o, push.MarkSent), push.Receipt{App: 1, Push: b.Push.ID, Ordinal: o, Mark: push.MarkSent}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := p.Logged()
+	set, sent := chunks(t, 0, 1), push.Marked(0).With(push.MarkSent)
+	slices := []push.Fold{
+		{Chunks: []push.FoldedChunk{{Push: b.Push.ID, Mark: push.MarkSent, Chunk: set[0]}}},
+		{Outcomes: []push.Outcome{{Push: a.Push.ID, Day: day, Ordinal: 1, Marked: sent}}},
+		{UpTo: log[1].Seq, Outcomes: []push.Outcome{{Push: a.Push.ID, Day: day, Ordinal: 2, Marked: sent}}},
+	}
+	fold := func(f push.Fold) {
+		t.Helper()
+		if err := p.Report.Fold(ctx, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fold(push.Fold{})
+	fold(slices[0])
+	fold(slices[1])
+	same(t, "the log between slices", unfolded(t, p), log)
+	p = p.Reopen(t)
+	same(t, "the log after a restart between slices", unfolded(t, p), log)
+	for _, f := range slices {
+		fold(f)
+	}
+	same(t, "the log after the last slice", unfolded(t, p), nil)
+	same(t, "outcomes", outcomesOf(t, p, a.Push), map[push.Ordinal]push.Marked{1: sent, 2: sent})
+	sets, err := p.Report.Sets(ctx, b.Push.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "sets", sets, map[push.Mark][]push.Chunk{push.MarkSent: set})
+	fold(push.Fold{UpTo: log[1].Seq})
+	if err := p.Receipts.Receive(ctx, d.Receipt(1, push.MarkOpened)); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "what came after it", unfolded(t, p), p.Logged())
+}
+
+// testBulkOver follows bulk pushes to the end of what the record keeps of them.
+func testBulkOver(t *testing.T, p *Ports) {
+	ctx := t.Context()
+	const keep = 30 * 24 * time.Hour
+	over, late, alive := bulk(1, push.Accepted, time.Hour), bulk(1, push.Accepted, 48*time.Hour), bulk(1, push.Accepted, time.Hour)
+	all := []*push.Acceptance{over, late, alive}
+	for range 100 { // more than are looked at in one read
+		all = append(all, bulk(1, push.Accepted, time.Hour))
+	}
+	accept(t, p, all...)
+	set := chunks(t, 1, 70_000, 140_000)
+	fold := func(id push.ID) {
+		t.Helper()
+		var f push.Fold
+		for _, m := range []push.Mark{push.MarkSent, push.MarkDelivered, push.MarkOpened} {
+			for _, c := range set {
+				f.Chunks = append(f.Chunks, push.FoldedChunk{Push: id, Mark: m, Chunk: c})
+			}
+		}
+		if err := p.Report.Fold(ctx, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	marks := func(id push.ID) int {
+		t.Helper()
+		sets, err := p.Report.Sets(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(sets)
+	}
+	for _, a := range all {
+		fold(a.Push.ID)
+		if a == alive {
+			continue
+		}
+		if err := p.Bulk.Move(ctx, 1, a.Push.ID, push.Accepted, push.Expired, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep := func(now time.Time) {
+		t.Helper()
+		for range 20 { // each has little time
+			if _, err := p.Inbox.Sweep(ctx, now, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	there := func(when string, want map[push.ID]bool) {
+		t.Helper()
+		got := map[push.ID]bool{}
+		for _, a := range all {
+			_, err := p.Record.Find(ctx, 1, a.Push.ID)
+			if err == nil {
+				got[a.Push.ID] = true
+			} else if !errors.Is(err, push.NotFound) {
+				t.Fatal(err)
+			}
+			if n := marks(a.Push.ID); (n > 0) != (err == nil) {
+				t.Errorf("%s: push %d is found: %v, with %d sets", when, a.Push.ID, err == nil, n)
+			}
+		}
+		same(t, when, got, want)
+	}
+	every := map[push.ID]bool{}
+	for _, a := range all {
+		every[a.Push.ID] = true
+	}
+	sweep(noon.Add(keep + 59*time.Minute))
+	there("a minute before their time", every)
+	sweep(noon.Add(keep + time.Hour))
+	there("at their time", map[push.ID]bool{late.Push.ID: true, alive.Push.ID: true})
+	fold(over.Push.ID)
+	if n := marks(over.Push.ID); n != 0 {
+		t.Errorf("receipts of a push that has gone left %d sets, want none", n)
+	}
+	p = p.Reopen(t)
+	sweep(noon.Add(keep + 72*time.Hour))
+	there("later", map[push.ID]bool{alive.Push.ID: true})
 }
 
 func outcomesOf(t *testing.T, p *Ports, q push.Push) map[push.Ordinal]push.Marked {

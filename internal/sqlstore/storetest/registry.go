@@ -108,6 +108,15 @@ func testDeleteApp(t *testing.T, p *Ports) {
 	fails(t, "its device", err, push.NotFound, "")
 	same(t, "what its device is owed", owed(t, p, app.ID, 1, noon), []push.ID{})
 	same(t, "live pushes", live(t, p), nil)
+	// Receipts that were under way are folded when nothing is there to count them for.
+	if err := p.Report.Fold(ctx, push.Fold{Chunks: []push.FoldedChunk{{Push: all.Push.ID, Mark: push.MarkSent, Chunk: chunks(t, 1)[0]}}}); err != nil {
+		t.Fatal(err)
+	}
+	sets, err := p.Report.Sets(ctx, all.Push.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "sets of its push", len(sets), 0)
 	same(t, "what the other app's device is owed", owed(t, p, stays.ID, 1, noon), []push.ID{kept.Push.ID})
 	if _, err := p.Devices.FindDevice(ctx, stays.ID, 1); err != nil {
 		t.Errorf("the other app's device: %v", err)
@@ -281,6 +290,44 @@ func testChanges(t *testing.T, p *Ports) {
 		t.Fatal(err)
 	}
 	same(t, "one after the second", rest, all[2:3])
+}
+
+// testChangesOver follows the feed to its end. Changes are made at the time of the machine's clock.
+func testChangesOver(t *testing.T, p *Ports) {
+	ctx := t.Context()
+	for o := range push.Ordinal(3) {
+		if err := p.Devices.AddDevice(ctx, device(1, o)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := time.Now()
+	feed := func(when string, want int) []push.Change {
+		t.Helper()
+		all, err := p.Changes(ctx, 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, when, len(all), want)
+		return all
+	}
+	sweep := func(now time.Time) {
+		t.Helper()
+		if _, err := p.Inbox.Sweep(ctx, now, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep(made.Add(29 * 24 * time.Hour))
+	old := feed("after 29 days", 3)
+	sweep(made.Add(31 * 24 * time.Hour))
+	feed("after 31 days", 0)
+	// A sequence is never used again, also when all rows have gone.
+	p = p.Reopen(t)
+	if err := p.Devices.AddDevice(ctx, device(1, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if got := feed("after one more change", 1); len(got) == 1 && got[0].Seq <= old[2].Seq {
+		t.Errorf("sequence %d after %d", got[0].Seq, old[2].Seq)
+	}
 }
 
 func testTouch(t *testing.T, p *Ports) {
