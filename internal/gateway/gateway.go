@@ -204,7 +204,8 @@ func (g *Gateway) Disconnect(ref push.Ref) {
 	}
 }
 
-// Drain stops accepting, tells all devices to go and waits until they have. When ctx ends first, what is left is cut off,
+// Drain stops accepting, tells all devices to go and waits until they have, at most Options.Linger each after the last
+// byte; acknowledgements that come until then are taken. When ctx ends first, what is left is cut off,
 // and ctx's error returned. Afterwards the gateway is closed.
 func (g *Gateway) Drain(ctx context.Context) error {
 	for _, c := range g.stop() {

@@ -387,16 +387,18 @@ func (c *conn) writeBlocking() error {
 		c.lane.RUnlock()
 		c.unlock()
 		_, err := c.wire.Write(frame)
-		c.lane.exit(c, &it)
 		if buf != nil {
 			putBuffer(buf, frame)
 		}
+		c.mu.Lock()
+		if err == nil {
+			c.finished(&it)
+		}
+		c.lane.exit(c, &it) // before the receipts, which may wait
+		c.unlock()
 		if err != nil {
 			return err
 		}
-		c.mu.Lock()
-		c.finished(&it)
-		c.unlock()
 	}
 }
 

@@ -15,7 +15,7 @@ type Stats struct {
 	TooLarge    uint64 // messages above the client's maximum packet size
 	Expired     uint64 // messages that expired in a queue
 	HeldBack    uint64 // messages that were withdrawn in a queue
-	Slow        uint64 // connections closed because their socket accepted nothing
+	Slow        uint64 // connections closed because their socket accepted nothing, or a withdrawn message too slowly
 	Overdue     uint64 // connections closed because an acknowledgement or a sign of life was missing
 	Violations  uint64 // connections closed because their client broke the standard
 	Events      uint64 // reports that were recorded

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -123,6 +124,59 @@ func withdraw(g *gateway.Gateway, id push.ID) (returned *atomic.Bool) {
 		settle(true)
 	}()
 	return returned
+}
+
+func TestWithdrawIsABarrier(t *testing.T) {
+	for i, name := range []string{"TCP", "TLS", "WebSocket"} {
+		t.Run(name, func(t *testing.T) {
+			h, g := newHouse(t, nil)
+			testBarrier(t, h, g, serve(t, g)[i])
+		})
+	}
+}
+
+func testBarrier(t *testing.T, h *house, g *gateway.Gateway, w way) {
+	const devices, rounds = 20, 50
+	clients := make([]*client, devices)
+	for o := range clients {
+		name := fmt.Sprint("dev", o)
+		h.device(name, push.Ordinal(o))
+		clients[o] = newClient(t, w.dial(), mqtt.V311).connect(name, nil).subscribe(0)
+	}
+	for _, c := range clients {
+		c.quiet()
+		go io.Copy(io.Discard, c.nc)
+	}
+	everybody := func(push.Ordinal) bool { return true }
+	for round := range push.ID(rounds) {
+		d := broadcast(round+1, "x")
+		if round%2 == 0 {
+			d.Kind = push.Direct
+		}
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if d.Kind == push.Bulk {
+					g.Broadcast(d, everybody)
+					return
+				}
+				for o := range push.Ordinal(devices) {
+					g.Post(o, d)
+				}
+			})
+		}
+		for g.Stats().Written == 0 { // at least the first round withdraws in the middle
+			continue
+		}
+		settle := g.Withdraw(1, d.ID, d.Expires)
+		at := g.Stats().Written
+		wg.Wait()
+		settle(true)
+		g.Broadcast(d, everybody)
+		if after := g.Stats().Written; after != at {
+			t.Fatalf("round %d: %d copies written after Withdraw had returned", round, after-at)
+		}
+	}
 }
 
 func TestWithdrawWaitsForCopiesThatAreHandedOver(t *testing.T) {
