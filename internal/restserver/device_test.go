@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -245,15 +246,26 @@ func until(t *testing.T, r *http.Response, want string) string {
 	return got.String()
 }
 
-// A stuckWriter is a socket whose peer does not read, until release is closed.
+// A stuckWriter is a socket whose peer does not read: after the first write, each takes until its deadline.
 type stuckWriter struct {
 	*httptest.ResponseRecorder
-	release chan struct{}
+	deadline time.Time
+	writes   int
+}
+
+func (w *stuckWriter) SetWriteDeadline(t time.Time) error {
+	w.deadline = t
+	return nil
 }
 
 func (w *stuckWriter) Write(b []byte) (int, error) {
-	<-w.release
-	return w.ResponseRecorder.Write(b)
+	if w.writes++; w.writes == 1 {
+		return w.ResponseRecorder.Write(b)
+	}
+	if w.deadline.IsZero() {
+		return 0, errors.New("a write without a deadline would never end")
+	}
+	return 0, os.ErrDeadlineExceeded
 }
 
 func TestInbox(t *testing.T) {
@@ -339,23 +351,23 @@ func TestInbox(t *testing.T) {
 		}
 	})
 	t.Run("a reader that does not read", func(t *testing.T) {
-		stuck := &stuckWriter{ResponseRecorder: httptest.NewRecorder(), release: make(chan struct{})}
+		stuck := &stuckWriter{ResponseRecorder: httptest.NewRecorder()}
 		req := httptest.NewRequest("GET", "/device/v1/inbox", nil)
 		req.Header.Set("Authorization", auth)
 		s.stream = func(_ context.Context, _ push.Ref, write func([]byte) error) error {
-			defer close(stuck.release)
-			for range 1000 {
-				if err := write([]byte(`{"id":"5"}`)); err != nil {
-					ended <- err
-					return err
-				}
+			err := write([]byte(`{"id":"5"}`))
+			if again := write([]byte(`{"id":"6"}`)); again != err {
+				t.Errorf("after a failed write: got %v, want %v and nothing written", again, err)
 			}
-			ended <- nil
-			return nil
+			ended <- err
+			return err
 		}
 		s.handler.ServeHTTP(stuck, req)
-		if err := <-ended; err == nil {
-			t.Error("1000 messages were queued for a reader that does not read, want an end at the bound")
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v, want the end of the write's deadline", err)
+		}
+		if stuck.writes != 2 {
+			t.Errorf("%d writes, want none after the one that failed", stuck.writes)
 		}
 	})
 	s.stream = feeding

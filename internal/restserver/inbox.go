@@ -12,23 +12,16 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// Limits of a stream.
-const (
-	// writeTimeout is how long one write may take: a reader slower than this is closed, and its messages stay pending.
-	writeTimeout = 30 * time.Second
-	// streamQueue is how many messages may wait for the socket. The gateway has fewer than that under way to one device.
-	streamQueue = 64
-)
+// writeTimeout is how long one write of a stream may take: a reader slower than this is closed, and its messages stay
+// pending.
+const writeTimeout = 30 * time.Second
 
-// errSlow ends the stream of a reader that has let its queue fill up.
-var errSlow = errors.New("restserver: the reader of the inbox is too slow")
-
-// stream is a device's inbox as server-sent events. Whoever has a message for the device must not wait for its socket,
-// since it may have messages for a million others; so messages are queued here, and a goroutine writes them.
+// stream is a device's inbox as server-sent events. The gateway calls for each message from a goroutine of the stream's own,
+// and what it has handed over is on the wire when the call returns: a push that was withdrawn is not waiting here.
 func (s *Server) stream(c *call) error {
-	rc := http.NewResponseController(c.w)
+	out := &eventWriter{w: c.w, rc: http.NewResponseController(c.w)}
 	// The deadlines of ordinary requests would end the stream. A writer that has none needs none lifted.
-	_ = rc.SetReadDeadline(time.Time{})
+	_ = out.rc.SetReadDeadline(time.Time{})
 	ctx, cancel := context.WithCancel(c.r.Context())
 	defer cancel()
 
@@ -38,69 +31,79 @@ func (s *Server) stream(c *call) error {
 	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
 	c.w.WriteHeader(http.StatusOK)
 
-	queue := make(chan []byte, streamQueue)
-	queue <- []byte(": connected\n\n")
+	err := out.write([]byte(": connected\n\n"))
 	var wg sync.WaitGroup
-	wg.Go(func() { s.drain(c.w, rc, queue, cancel) })
-	err := s.house.Inbox.Stream(ctx, c.ref, func(message []byte) error {
-		select {
-		case queue <- frame(message):
-			return nil
-		default:
-			return errSlow
-		}
-	})
-	var e *push.Error
-	if errors.As(err, &e) && ctx.Err() == nil {
+	if err == nil {
+		wg.Go(func() { out.beat(ctx, s.opts.Heartbeat, cancel) })
+		err = s.house.Inbox.Stream(ctx, c.ref, func(message []byte) error { return out.write(frame(message)) })
+	}
+	if e := (*push.Error)(nil); errors.As(err, &e) && ctx.Err() == nil {
 		// The status has gone out, so the reason is an event of its own.
 		p, _ := json.Marshal(problemOf(err)) // strings and a number
-		select {
-		case queue <- append(append([]byte("event: problem\ndata: "), p...), "\n\n"...):
-		default: // too slow to be told
-		}
+		_ = out.write(append(append([]byte("event: problem\ndata: "), p...), "\n\n"...))
 	}
 	if err != nil {
 		// An error that is none of the domain's is the gateway's way to say that the connection is over.
 		s.log.Debug("stream ended", "op", c.rt.id, "err", err)
 	}
-	close(queue)
+	cancel()
 	wg.Wait()
-	_ = rc.SetWriteDeadline(time.Time{}) // the connection may serve other requests next
+	out.close()
 	return nil
 }
 
-// drain writes what is queued, and a comment when nothing was for a while, until queue is closed. After a failed write
-// it calls failed, and takes the rest away unwritten.
-func (s *Server) drain(w http.ResponseWriter, rc *http.ResponseController, queue <-chan []byte, failed func()) {
-	beat := time.NewTicker(s.opts.Heartbeat)
-	defer beat.Stop()
-	broken := false
-	write := func(b []byte) {
-		if broken {
-			return
-		}
-		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // also lifts the one of ordinary requests
-		_, err := w.Write(b)
-		if err == nil {
-			err = rc.Flush()
-		}
-		if err != nil {
-			broken = true
-			failed()
-		}
+// An eventWriter writes events one at a time, each with a deadline of its own.
+type eventWriter struct {
+	rc *http.ResponseController
+
+	mu   sync.Mutex // guards what follows
+	w    http.ResponseWriter
+	last time.Time
+	err  error // of the first write that failed: nothing is written after it
+}
+
+func (e *eventWriter) write(b []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil {
+		return e.err
 	}
+	e.last = time.Now()
+	_ = e.rc.SetWriteDeadline(e.last.Add(writeTimeout)) // also lifts the one of ordinary requests
+	if _, e.err = e.w.Write(b); e.err == nil {
+		e.err = e.rc.Flush()
+	}
+	return e.err
+}
+
+// beat writes a comment when nothing was written for a while, until ctx ends. When that fails it calls failed.
+func (e *eventWriter) beat(ctx context.Context, period time.Duration, failed func()) {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
 	for {
 		select {
-		case b, ok := <-queue:
-			if !ok {
-				return
-			}
-			write(b)
-			beat.Reset(s.opts.Heartbeat)
-		case <-beat.C:
-			write([]byte(": beat\n\n"))
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		e.mu.Lock()
+		quiet := time.Since(e.last) >= period
+		e.mu.Unlock()
+		if quiet && e.write([]byte(": beat\n\n")) != nil {
+			failed()
+			return
 		}
 	}
+}
+
+// close leaves the connection to the next request. A write that the gateway gave up on fails, or has ended.
+func (e *eventWriter) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err == nil {
+		e.err = http.ErrHandlerTimeout
+	}
+	_ = e.rc.SetWriteDeadline(time.Time{})
 }
 
 // frame returns message as an event, its push id as the event's.
