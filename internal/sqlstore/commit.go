@@ -135,8 +135,8 @@ func (c *committer) commit(batch []*write) {
 		err = c.attempt(batch)
 	}
 	if err == nil || len(batch) == 1 || c.hopeless(err) {
+		c.observe(batch, start) // before its callers, who may ask for the numbers
 		c.finish(batch, err)
-		c.observe(batch, start)
 		return
 	}
 	c.log.Warn("a group commit failed, each of its writes is tried alone", "writes", len(batch), "err", err)
@@ -147,8 +147,8 @@ func (c *committer) commit(batch []*write) {
 			c.finish(batch[i:], err) // nor will the rest succeed; it must not take a minute to find out
 			return
 		}
-		c.finish(one, err)
 		c.observe(one, start)
+		c.finish(one, err)
 	}
 }
 
