@@ -27,14 +27,17 @@ const (
 	crashDevices = 1000
 	crashOnline  = 500 // of them; the others connect when the killing is over
 	crashSenders = 6
+
+	crashKills    = 20
+	crashProgress = 5 // pushes that are answered between two kills, at least
 )
 
 func TestNothingAnsweredIsLostToKills(t *testing.T) {
-	t.Run("sqlite", func(t *testing.T) { crashTest(t, "", 20) })
-	t.Run("postgres", func(t *testing.T) { crashTest(t, testpg.URL(t), 6) })
+	t.Run("sqlite", func(t *testing.T) { crashTest(t, "") })
+	t.Run("postgres", func(t *testing.T) { crashTest(t, testpg.URL(t)) })
 }
 
-func crashTest(t *testing.T, database string, kills int) {
+func crashTest(t *testing.T, database string) {
 	if testing.Short() {
 		t.Skip("kills and restarts take half a minute")
 	}
@@ -48,18 +51,20 @@ func crashTest(t *testing.T, database string, kills int) {
 	for i := range crashSenders {
 		senders.Go(func() { f.send(sending, i) })
 	}
-	for range kills {
-		pause(t, time.Duration(100+rand.IntN(500))*time.Millisecond) // the moment of the kill
+	for range crashKills {
+		f.progress(crashProgress)
+		pause(t, time.Duration(rand.IntN(500))*time.Millisecond) // the moment of the kill
 		n.kill()
 		n.start()
 	}
-	pause(t, 300*time.Millisecond) // some work after the last restart, too
+	f.progress(crashProgress) // some work after the last restart, too
 	stopSending()
 	senders.Wait()
 	stopAway := f.run(crashOnline, crashDevices)
 
 	f.awaitAll()
 	f.check()
+	f.reports(200)
 	stopAway()
 	stopOnline()
 	n.terminate()
@@ -323,6 +328,21 @@ func (f *crashFleet) cancelledBeforeItLeft(key string) {
 	f.cancelled[id] = true
 }
 
+// progress waits until n more pushes are answered: a kill of a node that does nothing shows nothing.
+func (f *crashFleet) progress(n int) {
+	f.t.Helper()
+	answered := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.answered + len(f.cancelled)
+	}
+	for before, deadline := answered(), time.Now().Add(60*time.Second); answered() < before+n; pause(f.t, 5*time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatal("no push was answered for a minute")
+		}
+	}
+}
+
 // missing returns how many promised messages have not arrived, and one of them.
 func (f *crashFleet) missing() (n int, example string) {
 	f.mu.Lock()
@@ -351,6 +371,48 @@ func (f *crashFleet) awaitAll() {
 	}
 }
 
+// reports holds the reports of some pushes against the truth: all of their devices have acknowledged, and every sum is right.
+func (f *crashFleet) reports(n int) {
+	f.t.Helper()
+	f.mu.Lock()
+	all := map[string]int{}
+	for _, promised := range f.promised {
+		for id := range promised {
+			all[id]++
+		}
+	}
+	f.mu.Unlock()
+	deadline := time.Now().Add(60 * time.Second)
+	for id, want := range all {
+		if n--; n < 0 {
+			return
+		}
+		for {
+			var r struct {
+				Target, Delivered, Pending int
+				Dropped                    map[string]int
+			}
+			if err := f.client.call(f.t.Context(), "GET", "/v1/apps/crash/pushes/"+id, nil, nil, &r); err != nil {
+				f.t.Fatal(err)
+			}
+			sum := r.Delivered + r.Pending
+			for _, d := range r.Dropped {
+				sum += d
+			}
+			if sum != r.Target || r.Target != want {
+				f.t.Fatalf("push %s to %d devices: %+v does not add up", id, want, r)
+			}
+			if r.Delivered == want {
+				break
+			}
+			if time.Now().After(deadline) {
+				f.t.Fatalf("push %s has reached all of its %d devices, but its report says %+v", id, want, r)
+			}
+			pause(f.t, 20*time.Millisecond)
+		}
+	}
+}
+
 // check holds what arrived against what was promised.
 func (f *crashFleet) check() {
 	f.mu.Lock()
@@ -365,7 +427,7 @@ func (f *crashFleet) check() {
 			}
 		}
 	}
-	if f.answered < 100 || len(f.cancelled) < 10 {
+	if f.answered < crashKills || len(f.cancelled) == 0 {
 		f.t.Errorf("only %d pushes and %d cancels were answered: the test tests too little", f.answered, len(f.cancelled))
 	}
 	f.t.Logf("%d pushes answered, %d cancelled before they left; %d messages arrived, %d of them once more under the same id", f.answered, len(f.cancelled), messages, twice)
