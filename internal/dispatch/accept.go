@@ -87,10 +87,7 @@ func (d *Dispatcher) again(ctx context.Context, p push.Push, r push.Request) pus
 	case over:
 	case p.Kind == push.Direct:
 		named, _ := d.Audience.Resolve(r.App, r.Audience.Devices, r.Audience.Platforms)
-		for _, n := range named {
-			d.waiting.add(p.App, n.Ordinal)
-			d.Gateway.Wake(n.Ref)
-		}
+		d.remind(p.App, named)
 	case d.live.get(p.App, p.ID) == nil:
 		if err := d.revive(ctx, p.App, p.ID); err != nil {
 			d.opts.Log.Warn("a push is not looked after until the next start", "push", p.ID, "err", err)
@@ -98,6 +95,14 @@ func (d *Dispatcher) again(ctx context.Context, p push.Push, r push.Request) pus
 	}
 	p.State = firstState(r)
 	return p
+}
+
+// remind has devices ask the record again, now if they are connected, or when they connect.
+func (d *Dispatcher) remind(app push.AppID, named []push.Named) {
+	for _, n := range named {
+		d.waiting.add(app, n.Ordinal)
+		d.Gateway.Wake(n.Ref)
+	}
 }
 
 // revive takes a push from the record among the live ones, and has it started when it is due.
@@ -142,8 +147,9 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 	case repeated:
 		return d.again(ctx, stored, p.Request), nil
 	case is(err, push.Unavailable):
-		for _, o := range a.Targets { // perhaps its rows are there
-			d.waiting.add(p.App, o)
+		if !errors.Is(err, push.ErrNotQueued) {
+			d.maybes.add(maybe{p.App, named, p.Created.Add(doubtFor)})
+			d.remind(p.App, named)
 		}
 		return push.Push{}, err
 	case err != nil:
@@ -202,10 +208,10 @@ func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (_ push.Push, 
 	if repeated {
 		return d.again(ctx, stored, p.Request), nil
 	}
-	if err != nil && !is(err, push.Unavailable) {
+	if err != nil && (!is(err, push.Unavailable) || errors.Is(err, push.ErrNotQueued)) {
 		return push.Push{}, err
 	}
-	// After Unavailable the push may be in the record. If it is not, its run finds that out.
+	// After another Unavailable the push may be in the record. If it is not, its run finds that out.
 	if err := errors.Join(err, d.adopt(push.Live{Push: p, Payload: payload})); err != nil {
 		d.due(ctx, p)
 		return push.Push{}, err

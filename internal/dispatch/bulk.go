@@ -37,7 +37,10 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 
 	defer d.turn(id)()
 	err := d.Bulk.Move(ctx, app, id, push.Sending, push.Done, "")
-	if err != nil && !is(err, push.Conflict) {
+	switch {
+	case is(err, push.Conflict) || is(err, push.NotFound): // done already, or over
+		l.doubt(true)
+	case err != nil:
 		return push.Wrap(op, err)
 	}
 	l.finished(true)

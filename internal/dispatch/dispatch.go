@@ -52,6 +52,7 @@ type Dispatcher struct {
 
 	live    *lives
 	waiting *waiting
+	maybes  maybes
 	agenda  *agenda
 	turns   [64]sync.Mutex // one a push (by id): its run and its end exclude each other
 }
@@ -90,6 +91,9 @@ const (
 	sweepEvery  = 10 * time.Second
 	deriveEvery = time.Minute
 	sweepSlice  = 1000 // rows a commit
+
+	// doubtFor is how long a push whose commit was not answered may still be committed: more than any commit takes.
+	doubtFor = 2 * time.Minute
 
 	// patience is how long a push may be due before its wake-up counts as lost, perhaps with the node that had taken it.
 	patience = 2 * time.Minute
@@ -133,6 +137,9 @@ func (d *Dispatcher) wake(ctx context.Context, app push.AppID, id push.ID) {
 func (d *Dispatcher) derive(ctx context.Context, patience time.Duration) {
 	now := d.opts.Now()
 	for _, l := range d.live.unfinished() {
+		if ctx.Err() != nil {
+			return
+		}
 		p := l.push
 		switch late := now.Sub(p.Start); {
 		case late < 0:
@@ -215,7 +222,7 @@ func (d *Dispatcher) Removed(ctx context.Context, ref push.Ref) error {
 
 // patient returns a context for what must not be left half known because a caller went away: it ends by itself.
 func patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 }
 
 func conflict(op, msg string) error { return &push.Error{Op: op, Kind: push.Conflict, Msg: msg} }

@@ -321,6 +321,7 @@ type unsure struct {
 	mu      sync.Mutex      // guards what follows
 	happens map[string]bool // by method: it happens, and Unavailable is answered
 	fails   map[string]bool // by method: it does not happen, and Unavailable is answered
+	after   string          // a method whose next call fails once something has happened unanswered
 }
 
 // once does a write as the test has said for the next one of this method.
@@ -336,6 +337,11 @@ func (u *unsure) once(method string, do func() error) error {
 	if err := do(); err != nil || !happens {
 		return err
 	}
+	u.mu.Lock()
+	if u.after != "" {
+		u.fails[u.after] = true
+	}
+	u.mu.Unlock()
 	return &push.Error{Kind: push.Unavailable, Msg: "the outcome is unknown"}
 }
 

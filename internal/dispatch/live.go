@@ -19,6 +19,8 @@ type live struct {
 	target  *ordset.Set  // nil until it has begun; not changed afterwards
 	settled *ordset.Set  // delivered, or dropped for a reason
 	run     bool         // whether its first pass is complete
+
+	doubtful bool // whether it may be over in the record: an attempt to end it was not answered
 }
 
 // owes reports whether a device is owed the push.
@@ -47,6 +49,12 @@ func (l *live) begin(target, settled *ordset.Set) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.target, l.settled = target, settled
+}
+
+func (l *live) doubt(is bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doubtful = is
 }
 
 func (l *live) finished(run bool) {

@@ -144,6 +144,62 @@ func TestBeginOfUnknownOutcome(t *testing.T) {
 	}
 }
 
+func TestACancelThatNobodyCouldConfirmIsFoundLater(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	p := h.accept(toAll())
+	h.start()
+	h.unsure.happens["Move"] = true
+	h.unsure.after = "Find" // and the look that follows fails, too
+	if _, err := h.Cancel(t.Context(), theApp, p.ID); !errors.Is(err, push.Unavailable) {
+		t.Fatalf("got %v, want unavailable", err)
+	}
+	h.Sweep(t.Context())
+	if owed := h.owed(3); len(owed) != 0 || !h.gateway.withdrawn[p.ID] {
+		t.Errorf("after a sweep a device is owed %v, held back %v, want nothing and held back", owed, h.gateway.withdrawn[p.ID])
+	}
+}
+
+func TestADirectPushThatIsCommittedAfterTheAnswerIsFound(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	r := to("a0")
+	r.App = theApp
+	h.unsure.fails["Accept"] = true
+	if _, err := h.Accept(t.Context(), r); !errors.Is(err, push.Unavailable) {
+		t.Fatalf("got %v, want unavailable", err)
+	}
+	if owed := h.owed(0); len(owed) != 0 { // the device looks, and is told that nothing waits
+		t.Fatalf("owed %v before the commit", owed)
+	}
+	p := push.Push{ID: h.clock.next(), App: theApp, Kind: push.Direct, State: push.Done, Created: h.clock.now(), Start: h.clock.now(), Expires: h.clock.now().Add(time.Hour), Target: 1, Request: r}
+	if _, _, err := h.store.Accept(t.Context(), &push.Acceptance{Push: p, Payload: []byte(`{}`), Targets: []push.Ordinal{0}, Limit: 500}); err != nil {
+		t.Fatal(err)
+	}
+	h.Sweep(t.Context())
+	if owed := h.owed(0); len(owed) != 1 || !slices.Contains(h.gateway.woken, 0) {
+		t.Errorf("after the sweep: owed %v, woken %v", owed, h.gateway.woken)
+	}
+	h.clock.pass(time.Hour)
+	h.Sweep(t.Context())
+	h.gateway.woken = nil
+	h.Sweep(t.Context())
+	if len(h.gateway.woken) != 0 {
+		t.Error("it is asked about for ever")
+	}
+}
+
+func TestWhatWasNeverQueuedIsNotRemembered(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	h.close()
+	r := toAll()
+	r.App = theApp
+	if _, err := h.Accept(t.Context(), r); !errors.Is(err, push.ErrNotQueued) {
+		t.Fatalf("got %v, want that nothing was queued", err)
+	}
+	if ids := h.jobs.take(); len(ids) != 0 {
+		t.Errorf("somebody is woken for %v", ids)
+	}
+}
+
 // The superset of what is owed never lacks the target of a push that has begun, however other pushes end meanwhile.
 func TestWhatIsOwedSurvivesTheEndOfOthers(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())

@@ -44,11 +44,14 @@ func (d *Dispatcher) cancelDirect(ctx context.Context, p push.Push) error {
 	defer cancel()
 	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
 	n, err := d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
-	if is(err, push.Unavailable) { // it may have happened
-		now, again := d.Record.Find(ctx, p.App, p.ID)
-		if again == nil && now.State == push.Cancelled {
-			n, err = 1, nil
+	if is(err, push.Unavailable) { // it may have happened; asking once more waits for the record to know
+		var again int
+		again, err = d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
+		now, findErr := d.Record.Find(ctx, p.App, p.ID)
+		if err == nil && again == 0 && findErr == nil && now.State == push.Cancelled {
+			again = 1 // the first attempt's
 		}
+		n = again
 	}
 	settle(err == nil)
 	if err == nil && n == 0 {
@@ -81,6 +84,9 @@ func (d *Dispatcher) end(ctx context.Context, l *live, to push.State, reason str
 	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
 	pending := l.pending()
 	over, err := d.move(ctx, p, to, reason)
+	if !over && is(err, push.Unavailable) {
+		l.doubt(true)
+	}
 	settle(over)
 	if over {
 		d.live.remove(p.App, p.ID)
@@ -99,6 +105,8 @@ func (d *Dispatcher) move(ctx context.Context, p push.Push, to push.State, reaso
 		switch {
 		case is(findErr, push.NotFound): // deleted with its app
 			return true, findErr
+		case findErr != nil && err != nil:
+			return false, err // unknown still: the sweep will see
 		case findErr != nil:
 			return false, findErr
 		case now.State == to && is(err, push.Unavailable): // the attempt whose outcome was unknown
@@ -121,9 +129,16 @@ func (d *Dispatcher) move(ctx context.Context, p push.Push, to push.State, reaso
 func (d *Dispatcher) sweep(ctx context.Context) {
 	now := d.opts.Now()
 	for _, l := range d.live.filter(func(l *live) bool { return !l.push.Expires.After(now) }) {
+		if ctx.Err() != nil {
+			return
+		}
 		if err := d.end(ctx, l, push.Expired, ""); err != nil && ctx.Err() == nil {
 			d.opts.Log.Warn("expiry failed, will be tried again", "push", l.push.ID, "err", err)
 		}
+	}
+	d.undoubt(ctx)
+	for _, one := range d.maybes.take(now) {
+		d.remind(one.app, one.named)
 	}
 	d.live.tidy()
 	for ctx.Err() == nil {
@@ -145,6 +160,19 @@ func (l *live) pending() int {
 		return 0
 	}
 	return l.target.Len() - l.target.And(l.settled)
+}
+
+// undoubt looks up the pushes whose end was asked for and not answered: those that are over are not owed any more.
+func (d *Dispatcher) undoubt(ctx context.Context) {
+	for _, l := range d.live.filter(func(l *live) bool { return l.doubtful }) {
+		p, err := d.Record.Find(ctx, l.push.App, l.push.ID)
+		switch {
+		case is(err, push.NotFound) || err == nil && p.State.Final():
+			d.over(l.push)
+		case err == nil:
+			l.doubt(false)
+		}
+	}
 }
 
 // complete reports whether the first pass is over and nobody is owed l.

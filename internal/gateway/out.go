@@ -267,6 +267,10 @@ func (c *conn) idle() {
 		c.hangUp()
 		return
 	}
+	if c.s.phase == closed { // cut while a write was under way, which succeeded all the same: nobody else wakes the reader
+		c.wire.SetReadDeadline(past)
+		return
+	}
 	if c.s.phase == open && c.s.send.resume() {
 		c.startDrain()
 	}

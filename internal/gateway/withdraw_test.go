@@ -260,9 +260,13 @@ func TestWithdrawDoesNotWaitForAStuckStream(t *testing.T) {
 		if got := time.Since(start); got != 3*time.Second {
 			t.Errorf("returned after %v, want 2 s for the copy and 1 s for the cut", got)
 		}
+		start = time.Now()
 		close(release)
 		if err := <-ended; err != nil {
 			t.Errorf("Stream: got %v, want nil", err)
+		}
+		if got := time.Since(start); got != 0 || g.IsOnline(1, 7) {
+			t.Errorf("the stream ended %v after its write, online %v, want at once", got, g.IsOnline(1, 7))
 		}
 	})
 }

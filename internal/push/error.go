@@ -35,6 +35,9 @@ func (k Kind) Error() string {
 	return kindCodes[Internal]
 }
 
+// ErrNotQueued is inside an Unavailable error of the record that says for sure that nothing was, or will be, changed.
+var ErrNotQueued = errors.New("not queued")
+
 // An Error is the one error type that crosses rooms.
 type Error struct {
 	Op         string        // where, "dispatch.Accept"; may be empty

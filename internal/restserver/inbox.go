@@ -78,21 +78,25 @@ func (e *eventWriter) write(b []byte) error {
 
 // beat writes a comment when nothing was written for a while, until ctx ends. When that fails it calls failed.
 func (e *eventWriter) beat(ctx context.Context, period time.Duration, failed func()) {
-	tick := time.NewTicker(period)
-	defer tick.Stop()
+	next := time.NewTimer(period)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-next.C:
 		}
 		e.mu.Lock()
-		quiet := time.Since(e.last) >= period
+		left := period - time.Since(e.last)
 		e.mu.Unlock()
-		if quiet && e.write([]byte(": beat\n\n")) != nil {
-			failed()
-			return
+		if left <= 0 {
+			if e.write([]byte(": beat\n\n")) != nil {
+				failed()
+				return
+			}
+			left = period
 		}
+		next.Reset(left)
 	}
 }
 

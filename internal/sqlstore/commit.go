@@ -309,7 +309,7 @@ func (q *queue) init(limit int64) {
 func (q *queue) put(ctx context.Context, w *write) error {
 	w.size = min(w.size+128, q.limit)
 	if err := q.room.Acquire(ctx, w.size); err != nil {
-		return &push.Error{Kind: push.Unavailable, Msg: "the record's queue is full", Err: err}
+		return &push.Error{Kind: push.Unavailable, Msg: "the record's queue is full", Err: errors.Join(push.ErrNotQueued, err)}
 	}
 	w.queued = time.Now()
 	q.mu.Lock()
@@ -320,7 +320,7 @@ func (q *queue) put(ctx context.Context, w *write) error {
 	q.mu.Unlock()
 	if closed {
 		q.room.Release(w.size)
-		return &push.Error{Kind: push.Unavailable, Msg: "the record is closed"}
+		return &push.Error{Kind: push.Unavailable, Msg: "the record is closed", Err: push.ErrNotQueued}
 	}
 	q.wake()
 	return nil

@@ -38,7 +38,7 @@ const defaultKeyKeep = 72 * time.Hour
 func (s *Store) Accept(ctx context.Context, a *push.Acceptance) (p push.Push, repeated bool, err error) {
 	const op = "sqlstore.Accept"
 	if s.low.Load() {
-		return push.Push{}, false, &push.Error{Op: op, Kind: push.Unavailable, Msg: "the disk's reserve is reached"}
+		return push.Push{}, false, &push.Error{Op: op, Kind: push.Unavailable, Msg: "the disk's reserve is reached", Err: push.ErrNotQueued}
 	}
 	w, err := prepare(a)
 	if err != nil {
