@@ -47,6 +47,8 @@ type maybe struct {
 	until time.Time
 }
 
+const maxMaybes = 100_000
+
 // maybes are asked about again and again until they cannot be committed any more.
 type maybes struct {
 	mu  sync.Mutex // guards all
@@ -56,7 +58,9 @@ type maybes struct {
 func (m *maybes) add(one maybe) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.all = append(m.all, one)
+	if len(m.all) < maxMaybes { // beyond that the senders' retries must do
+		m.all = append(m.all, one)
+	}
 }
 
 // take returns what may be committed still, and forgets what is past at now.
