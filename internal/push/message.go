@@ -174,7 +174,7 @@ func (m Message) Validate() error {
 	case err != nil: // a time that RFC 3339 does not know
 		return invalid("", "has no JSON form")
 	case len(b) > MaxMessage:
-		return invalid("", "is larger than "+strconv.Itoa(MaxMessage)+" bytes")
+		return &Error{Kind: TooLarge, Msg: "is larger than " + strconv.Itoa(MaxMessage) + " bytes"}
 	}
 	return nil
 }

@@ -193,8 +193,12 @@ func TestRequestValidation(t *testing.T) {
 			if (err == nil) != (tt.field == "") || fieldOf(err) != tt.field {
 				t.Fatalf("got %v (field %q), want field %q", err, fieldOf(err), tt.field)
 			}
-			if err != nil && !errors.Is(err, push.Invalid) {
-				t.Errorf("got kind %v, want invalid", push.KindOf(err))
+			want := push.Invalid
+			if tt.field == "message" && strings.Contains(tt.name, "above the limit") {
+				want = push.TooLarge
+			}
+			if err != nil && !errors.Is(err, want) {
+				t.Errorf("got kind %v, want %v", push.KindOf(err), want)
 			}
 		})
 	}

@@ -37,11 +37,17 @@ const (
 // Catalogue lists every setting, ordered by key. It is what `carillon app set --help` and docs/settings.md show.
 func Catalogue() []Setting {
 	return []Setting{
+		{"adopt_previous_id", "proof", "how a device takes over the id that it had at another provider: proof or open; for imports, which come later", oneOfText("proof", "open")},
+		{"baidu.ios_message_limit", "256", "bytes of a Baidu message for iOS; for Baidu's API, which comes later", intRange(1, 4096)},
 		{SettingRegistrationsAddress, "600", "device registrations a minute from one address; 0 is no limit", intRange(0, 1_000_000)},
 		{SettingDisabled, "false", "an app that is switched off: its senders and devices are refused", boolean},
+		{"getui.session_by_ip", "true", "accept Getui clients that never send their token by address; for Getui's API, which comes later", boolean},
 		{SettingInboxLimit, "500", "direct messages that wait for one device; the oldest gives way", intRange(1, 100_000)},
 		{SettingIPAllow, "", "addresses and networks (CIDR) that may send, separated by commas; empty is everybody", prefixes},
 		{SettingMaxTTL, "30d", "greatest time to live of a push", duration(time.Minute, 30*24*time.Hour)},
+		{"umeng.broadcasts_per_day", "10", "Umeng broadcasts a day; counted from a later version on", intRange(0, 1_000_000)},
+		{"umeng.file_sends_per_hour", "300", "Umeng filecasts, and customizedcasts with a file, an hour; counted from a later version on", intRange(0, 1_000_000)},
+		{"umeng.groupcasts_per_minute", "5", "Umeng groupcasts a minute; counted from a later version on", intRange(0, 1_000_000)},
 		{SettingUmengPayloadLimit, "", "bytes of an Umeng payload; empty is the service's own limit (Android 1840, iOS 2012, HarmonyOS 2048)", optional(intRange(1, 4096))},
 		{SettingUmengRequireTicker, "true", "refuse an Umeng Android notification without ticker (error 1008)", boolean},
 	}
@@ -128,6 +134,15 @@ func optional(check func(string) error) func(string) error {
 			return nil
 		}
 		return check(v)
+	}
+}
+
+func oneOfText(all ...string) func(string) error {
+	return func(v string) error {
+		if !slices.Contains(all, v) {
+			return invalid("", "is one of "+strings.Join(all, ", "))
+		}
+		return nil
 	}
 }
 

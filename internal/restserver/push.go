@@ -80,6 +80,7 @@ type PushReport struct {
 	Start   time.Time     `json:"start"`
 	Expires time.Time     `json:"expires"`
 	Reason  string        `json:"reason,omitempty"`
+	push.Labels
 	push.Report
 }
 
@@ -182,7 +183,11 @@ func (s *Server) send(ctx context.Context, c *call, b *PushBody) (any, error) {
 		n.Platforms, n.Channels = counts(n.Platforms), counts(n.Channels)
 		return n, err
 	}
-	return s.house.Pushes.Accept(ctx, req)
+	p, err := s.house.Pushes.Accept(ctx, req)
+	if err != nil {
+		return nil, keyed(err)
+	}
+	return p, nil
 }
 
 // key returns the key of the header; suffix tells the pushes of a batch apart.
@@ -227,50 +232,84 @@ func (s *Server) sendBatch(ctx context.Context, c *call, b *BatchBody) (any, err
 		return nil, err
 	}
 	all := BatchAnswers{Items: make([]BatchAnswer, len(b.Pushes))}
-	// All at once, so that they share commits; the store bounds what waits for them.
+	// All at once, so that they share commits (the store bounds what waits for them); but what names a device that an
+	// earlier one of the batch names waits for that, so that a device gets its messages in the order of the batch.
 	var wg sync.WaitGroup
+	last := map[string]chan struct{}{} // by device: closed when the last push that names it is answered
 	for i, raw := range b.Pushes {
-		wg.Go(func() { all.Items[i] = s.sendOne(ctx, c, raw, "#"+strconv.Itoa(i)) })
+		req, err := c.batched(raw, "#"+strconv.Itoa(i))
+		if err != nil {
+			all.Items[i] = s.refuseItem(ctx, c, err)
+			continue
+		}
+		var before []chan struct{}
+		done := make(chan struct{})
+		for _, name := range req.Audience.Devices {
+			if earlier := last[name]; earlier != nil && earlier != done {
+				before = append(before, earlier)
+			}
+			last[name] = done
+		}
+		wg.Go(func() {
+			defer close(done)
+			for _, earlier := range before {
+				<-earlier
+			}
+			all.Items[i] = s.sendOne(ctx, c, req)
+		})
 	}
 	wg.Wait()
 	return all, nil
 }
 
-// sendOne answers one push of a batch. It does not panic: that would end the process, being on a goroutine of its own.
-func (s *Server) sendOne(ctx context.Context, c *call, raw json.RawMessage, suffix string) (a BatchAnswer) {
-	refuse := func(err error) BatchAnswer {
-		p := problemOf(err)
-		if p.Status >= http.StatusInternalServerError && ctx.Err() == nil {
-			s.log.Error("request failed", "op", c.rt.id, "code", p.Code, "err", err)
-		}
-		return BatchAnswer{problem: &p}
-	}
-	defer func() {
-		if cause := recover(); cause != nil {
-			s.log.Error("handler panicked", "op", c.rt.id, "cause", cause)
-			a = refuse(&push.Error{Op: c.rt.id, Kind: push.Internal, Err: errors.New("panic")})
-		}
-	}()
+// batched returns what one push of a batch asks for.
+func (c *call) batched(raw json.RawMessage, suffix string) (push.Request, error) {
 	var b PushBody
 	if err := decode(raw, &b); err != nil {
-		return refuse(err)
+		return push.Request{}, err
 	}
 	if !b.Audience.Direct() {
-		return refuse(invalid("audience.devices", "is needed: a batch takes pushes to named devices"))
+		return push.Request{}, invalid("audience.devices", "is needed: a batch takes pushes to named devices")
 	}
 	key, err := c.key(suffix)
 	if err != nil {
-		return refuse(err)
+		return push.Request{}, err
 	}
-	req, err := c.request(&b, key)
-	if err != nil {
-		return refuse(err)
+	return c.request(&b, key)
+}
+
+// refuseItem returns the answer to one push of a batch that is refused.
+func (s *Server) refuseItem(ctx context.Context, c *call, err error) BatchAnswer {
+	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError && ctx.Err() == nil {
+		s.log.Error("request failed", "op", c.rt.id, "code", p.Code, "err", err)
 	}
+	return BatchAnswer{problem: &p}
+}
+
+// sendOne answers one push of a batch. It does not panic: that would end the process, being on a goroutine of its own.
+func (s *Server) sendOne(ctx context.Context, c *call, req push.Request) (a BatchAnswer) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.log.Error("handler panicked", "op", c.rt.id, "cause", cause)
+			a = s.refuseItem(ctx, c, &push.Error{Op: c.rt.id, Kind: push.Internal, Err: errors.New("panic")})
+		}
+	}()
 	p, err := s.house.Pushes.Accept(ctx, req)
 	if err != nil {
-		return refuse(err)
+		return s.refuseItem(ctx, c, keyed(err))
 	}
 	return BatchAnswer{push: &p}
+}
+
+// keyed names the header where the domain blames the key.
+func keyed(err error) error {
+	if e, ok := errors.AsType[*push.Error](err); ok && e.Field == "key" {
+		c := *e
+		c.Field = "Idempotency-Key"
+		return &c
+	}
+	return err
 }
 
 // listPushes answers one page of pushes. A cursor is a push id.
@@ -310,7 +349,7 @@ func (s *Server) showPush(ctx context.Context, c *call, _ *none) (any, error) {
 		rep.Channels = map[string]push.ChannelCount{}
 	}
 	rep.Dropped = counts(rep.Dropped)
-	return PushReport{p.ID, p.Kind, p.State, p.App, p.Created, p.Start, p.Expires, p.Reason, rep}, nil
+	return PushReport{p.ID, p.Kind, p.State, p.App, p.Created, p.Start, p.Expires, p.Reason, p.Request.Policy.Labels, rep}, nil
 }
 
 // cancelPush stops what has not left of a push.

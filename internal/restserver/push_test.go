@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +153,7 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("key %+v, want %+v", got, want)
 	}
 	other := strings.Replace(hello, "hi", "ho", 1)
-	wantProblem(t, s.call(t, key1, "POST", pushes, other, "Idempotency-Key", "order-42"), 409, "conflict", "key")
+	wantProblem(t, s.call(t, key1, "POST", pushes, other, "Idempotency-Key", "order-42"), 409, "conflict", "Idempotency-Key")
 	for _, bad := range []string{strings.Repeat("k", 257), "kö"} {
 		wantProblem(t, s.call(t, key1, "POST", pushes, hello, "Idempotency-Key", bad), 400, "invalid", "Idempotency-Key")
 	}
@@ -164,11 +165,12 @@ func TestBatch(t *testing.T) {
 	bulk := `{"audience": {"all": true}, "message": {"data": 1}}`
 	type item struct{ ID, Kind, State, Code, Field string }
 	type items struct{ Items []item }
+	to := func(device string) string { return strings.Replace(hello, `"d1"`, `"`+device+`"`, 1) }
 	batch := func(all ...string) string { return `{"pushes": [` + strings.Join(all, ",") + `]}` }
 
 	// The three good ones are accepted at the same time: the house lets none go before all are there.
 	s.meeting.together = 3
-	got := into[items](t, s.call(t, key1, "POST", pushes+"/batch", batch(hello, bad, hello, bulk, `7`, hello), "Idempotency-Key", "b"), 200)
+	got := into[items](t, s.call(t, key1, "POST", pushes+"/batch", batch(to("d"), bad, to("e"), bulk, `7`, to("f")), "Idempotency-Key", "b"), 200)
 	s.meeting.together = 0
 	ids := map[string]bool{}
 	for i, want := range []item{{}, {Code: "invalid", Field: "message.notification.titel"}, {}, {Code: "invalid", Field: "audience.devices"}, {Code: "invalid"}, {}} {
@@ -181,11 +183,24 @@ func TestBatch(t *testing.T) {
 	if len(got.Items) != 6 || len(ids) != 4 || len(s.pushes) != 3 { // three ids and "" of the problems
 		t.Fatalf("%d items, ids %v, %d pushes, want 6, three different ones and 3", len(got.Items), ids, len(s.pushes))
 	}
-	again := into[items](t, s.call(t, key1, "POST", pushes+"/batch", batch(hello, bad, hello, bulk, `7`, hello), "Idempotency-Key", "b"), 200)
+	again := into[items](t, s.call(t, key1, "POST", pushes+"/batch", batch(to("d"), bad, to("e"), bulk, `7`, to("f")), "Idempotency-Key", "b"), 200)
 	if len(s.pushes) != 3 || again.Items[0] != got.Items[0] || again.Items[5] != got.Items[5] {
 		t.Errorf("the repeat answered %+v with %d pushes, want %+v with 3", again, len(s.pushes), got)
 	}
 
+	t.Run("a device gets its messages in the order of the batch", func(t *testing.T) {
+		var all []string
+		for i := range 30 {
+			all = append(all, fmt.Sprintf(`{"audience": {"devices": ["one", "other%d"]}, "message": {"data": %d}}`, i, i))
+		}
+		from := len(s.pushes)
+		into[items](t, s.call(t, key1, "POST", pushes+"/batch", batch(all...)), 200)
+		for i, p := range s.pushes[from:] {
+			if want := strconv.Itoa(i); string(p.Request.Message.Data) != want {
+				t.Fatalf("push %d of the batch carries %s, want %s", i, p.Request.Message.Data, want)
+			}
+		}
+	})
 	t.Run("keys of items are not those of single pushes", func(t *testing.T) {
 		single := into[push.Push](t, s.call(t, key1, "POST", pushes, strings.Replace(hello, "hi", "ho", 1), "Idempotency-Key", "b#0"), 202)
 		if want := (push.Key{Namespace: "rest.batch", Value: "b#0", Strict: true, Keep: 7 * 24 * time.Hour}); ids[single.ID.String()] ||

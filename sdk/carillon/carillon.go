@@ -82,7 +82,7 @@ type Error struct {
 // Error returns code, field and sentence.
 func (e *Error) Error() string {
 	s := "carillon: " + e.Code
-	if e.Field != "" {
+	if e.Field != "" && !strings.HasPrefix(e.Detail, e.Field+":") {
 		s += ": " + e.Field
 	}
 	if e.Detail != "" {

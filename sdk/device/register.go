@@ -34,9 +34,9 @@ type Identity struct {
 // An Endpoint is where to connect. A port of 0 and an empty URL are not offered.
 type Endpoint struct {
 	Host      string `json:"host"`
-	Port      int    `json:"port"`
-	TLSPort   int    `json:"tls_port"`
-	WebSocket string `json:"websocket"` // ws:// or wss://
+	Port      int    `json:"port,omitempty"`
+	TLSPort   int    `json:"tls_port,omitempty"`
+	WebSocket string `json:"websocket,omitempty"` // ws:// or wss://
 }
 
 // RegisterOptions are the optional parts of Register. The zero value, like nil, means the documented defaults.
@@ -60,7 +60,7 @@ type Error struct {
 // Error returns code, field and sentence.
 func (e *Error) Error() string {
 	s := "device: " + e.Code
-	if e.Field != "" {
+	if e.Field != "" && !strings.HasPrefix(e.Detail, e.Field+":") {
 		s += ": " + e.Field
 	}
 	if e.Detail != "" {
