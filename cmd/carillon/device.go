@@ -25,7 +25,7 @@ type deviceCmd struct {
 // registerFlags are what a device says of itself.
 type registerFlags struct {
 	AppKey     string            `name:"app-key" placeholder:"KEY" help:"The app's device key; read from the node unless set."`
-	AppSecret  string            `name:"app-secret" placeholder:"SECRET" help:"Its secret."`
+	AppSecret  string            `name:"app-secret" setting:"env" secret:"" placeholder:"SECRET" help:"Its secret."`
 	Platform   string            `name:"platform" default:"android" enum:"android,ios,harmony,web" placeholder:"NAME" help:"android, ios, harmony or web."`
 	InstallID  string            `name:"install-id" placeholder:"ID" help:"What names the installation; random unless set."`
 	Attributes map[string]string `name:"attr" mapsep:"none" placeholder:"NAME=VALUE" help:"An attribute; repeatable."`

@@ -17,7 +17,7 @@ import (
 
 type listenCmd struct {
 	Device string `name:"device" placeholder:"ID" help:"Be this device; registers a new one unless set."`
-	Secret string `name:"secret" placeholder:"SECRET" help:"Its secret (CARILLON_DEVICE_SECRET)."`
+	Secret string `name:"secret" placeholder:"SECRET" help:"Its secret (CARILLON_DEVICE_SECRET or CARILLON_DEVICE_SECRET_FILE)."`
 	Save   string `name:"save" placeholder:"FILE" help:"Keep the identity here, and use it next time."`
 
 	MQTT    string        `name:"mqtt" placeholder:"URL" help:"Where to connect: tcp://, tls://, ws:// or wss://; what registering told unless set."`
@@ -101,6 +101,13 @@ func (c *listenCmd) identity(ctx context.Context, s *streams) (device.Identity, 
 	secret := c.Secret
 	if secret == "" {
 		secret, _ = s.Lookup("CARILLON_DEVICE_SECRET")
+	}
+	if file, ok := s.Lookup("CARILLON_DEVICE_SECRET_FILE"); ok && secret == "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return device.Identity{}, usage("CARILLON_DEVICE_SECRET_FILE: %v", err)
+		}
+		secret = strings.TrimSpace(string(b))
 	}
 	if c.Device != "" {
 		if secret == "" {
