@@ -7,14 +7,12 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// A push id is 63 bits: milliseconds since epoch 41 (until the year 2093), node 10, sequence 12.
+// The tail of a push id is node 10 bits, sequence 12.
 const (
-	nodeBits     = 10
 	sequenceBits = 12
+	nodeBits     = push.IDTail - sequenceBits
 	lastSequence = 1<<sequenceBits - 1
 )
-
-var epoch = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // A Clock gives pushes their ids. It is safe for concurrent use.
 type Clock struct {
@@ -37,7 +35,7 @@ func NewClock(node uint16, newest push.ID, now func() time.Time) *Clock {
 	return &Clock{
 		node: push.ID(node&(1<<nodeBits-1)) << sequenceBits,
 		now:  now,
-		ms:   int64(newest) >> (nodeBits + sequenceBits),
+		ms:   int64(newest) >> push.IDTail,
 		last: lastSequence,
 	}
 }
@@ -47,7 +45,7 @@ func NewClock(node uint16, newest push.ID, now func() time.Time) *Clock {
 func (c *Clock) Next() push.ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch ms := c.now().Sub(epoch).Milliseconds(); {
+	switch ms := c.now().Sub(push.IDEpoch).Milliseconds(); {
 	case ms > c.ms:
 		c.ms, c.last = ms, 0
 	case c.last < lastSequence:
@@ -55,10 +53,5 @@ func (c *Clock) Next() push.ID {
 	default:
 		c.ms, c.last = c.ms+1, 0
 	}
-	return push.ID(c.ms)<<(nodeBits+sequenceBits) | c.node | c.last
-}
-
-// TimeOf returns when an id was made, to the millisecond, by the clock of its node.
-func TimeOf(id push.ID) time.Time {
-	return epoch.Add(time.Duration(int64(id)>>(nodeBits+sequenceBits)) * time.Millisecond)
+	return push.ID(c.ms)<<push.IDTail | c.node | c.last
 }

@@ -43,8 +43,8 @@ func TestClockSaysWhen(t *testing.T) {
 	wall := time.Date(2026, 11, 25, 12, 0, 0, int(7*time.Millisecond), time.UTC)
 	c := identity.NewClock(1, 0, func() time.Time { return wall })
 	id := c.Next()
-	if got := identity.TimeOf(id); !got.Equal(wall) {
-		t.Errorf("TimeOf = %v, want %v", got, wall)
+	if got := id.Time(); !got.Equal(wall) {
+		t.Errorf("Time = %v, want %v", got, wall)
 	}
 	if want := push.ID(wall.Sub(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).Milliseconds()<<22 | 1<<12); id != want {
 		t.Errorf("Next = %d, want %d", id, want)

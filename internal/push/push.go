@@ -22,6 +22,16 @@ func (id *ID) UnmarshalText(b []byte) error {
 	return err
 }
 
+// An ID is, from the top: milliseconds since IDEpoch in 41 bits (until the year 2093), and IDTail bits that tell apart what
+// was made within one.
+const IDTail = 22
+
+// IDEpoch is where the time in ids begins.
+var IDEpoch = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// Time returns when id was made, to the millisecond, by the clock of its node.
+func (id ID) Time() time.Time { return IDEpoch.Add(time.Duration(id>>IDTail) * time.Millisecond) }
+
 // ParseID reads the decimal form of an id. Anything else is NotFound: no push has such an id.
 func ParseID(s string) (ID, error) {
 	n, err := strconv.ParseInt(s, 10, 64)

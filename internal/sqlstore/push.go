@@ -275,7 +275,7 @@ func (s *Store) find(ctx context.Context, app push.AppID, id push.ID) (push.Push
 	}
 	err := s.days.stable(func() error {
 		// A push expires after it was made, and its id says when that was; almost always, since a clock may be set back.
-		first := idDay(id)
+		first := push.DayOf(id.Time())
 		recent, older := s.days.from(directTable, first), s.days.until(directTable, first-1)
 		for _, all := range [][]push.Day{recent, older} {
 			if len(all) == 0 || found {
@@ -299,15 +299,6 @@ func (s *Store) find(ctx context.Context, app push.AppID, id push.ID) (push.Push
 	}
 	return all[0].Push, nil
 }
-
-// idEpoch is where the time in ids begins, idShift where it stands: see internal/identity.
-const (
-	idEpoch = 1704067200000 // 2024-01-01 in milliseconds
-	idShift = 22
-)
-
-// idDay returns the day on which a push was made.
-func idDay(id push.ID) push.Day { return push.DayOf(time.UnixMilli(int64(id)>>idShift + idEpoch)) }
 
 // selectDirect returns the query for direct pushes of one day, as scanDirect takes them. The table's alias is d.
 func selectDirect(day push.Day) string {
