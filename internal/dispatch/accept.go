@@ -108,13 +108,14 @@ func (d *Dispatcher) remind(app push.AppID, named []push.Named) {
 // revive takes a push from the record among the live ones, and has it started when it is due.
 func (d *Dispatcher) revive(ctx context.Context, app push.AppID, id push.ID) error {
 	row, err := d.Bulk.Load(ctx, app, id)
-	if err == nil && !row.Push.State.Final() {
-		err = d.adopt(row)
+	if err != nil || row.Push.State.Final() {
+		return err
 	}
-	if err == nil {
-		d.due(ctx, row.Push)
+	if err := d.adopt(row); err != nil {
+		return err
 	}
-	return err
+	d.due(ctx, row.Push)
+	return nil
 }
 
 // due has a bulk push started when its time has come.

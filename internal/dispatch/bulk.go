@@ -22,7 +22,7 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 		d.agenda.add(l.push.Start, app, id)
 		return nil
 	case !l.push.Expires.After(now):
-		if err := d.end(ctx, l, push.Expired, push.ExpiredUnsent); !is(err, push.Conflict) && !is(err, push.NotFound) {
+		if err := d.end(ctx, l, push.Expired); !is(err, push.Conflict) && !is(err, push.NotFound) {
 			return push.Wrap(op, err)
 		}
 		return nil
@@ -74,10 +74,15 @@ func (d *Dispatcher) begin(ctx context.Context, l *live) error {
 	if err != nil {
 		return err
 	}
-	target = d.live.share(p.App, target)
-	l.begin(target, settled)
-	d.live.owing(p.App, target) // after begin: whoever rebuilds the superset meanwhile sees the target there
+	d.begun(l, target, settled)
 	return nil
+}
+
+// begun makes a live push owed to its target.
+func (d *Dispatcher) begun(l *live, target, settled *ordset.Set) {
+	target = d.live.share(l.push.App, target)
+	l.begin(target, settled)
+	d.live.owing(l.push.App, target) // after begin: whoever rebuilds the superset meanwhile sees the target there
 }
 
 // begunElsewhere takes the target from the record, when begin finds that the push has left the states before it: its own
@@ -95,8 +100,7 @@ func (d *Dispatcher) begunElsewhere(ctx context.Context, l *live) error {
 	if err != nil {
 		return err
 	}
-	l.begin(target, settled)
-	d.live.owing(l.push.App, target)
+	d.begun(l, target, settled)
 	return nil
 }
 

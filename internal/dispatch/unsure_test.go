@@ -228,6 +228,37 @@ func TestWhatIsOwedSurvivesTheEndOfOthers(t *testing.T) {
 	}
 }
 
+func TestAnExpiryBeforeTheBeginningSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	h := newHouse(t, dir, newClock())
+	r := toAll()
+	r.Policy.TTL = push.Duration(time.Hour)
+	begun := h.accept(r)
+	h.unsure.fails["Move"] = true // the node dies in the midst of the first pass
+	if err := h.Start(t.Context(), theApp, begun.ID); !errors.Is(err, push.Unavailable) {
+		t.Fatalf("got %v, want unavailable", err)
+	}
+	unsent, swept := h.accept(r), h.accept(r)
+	h.close()
+	h = newHouse(t, dir, h.clock)
+	h.clock.pass(2 * time.Hour)
+	for _, p := range []push.Push{begun, unsent} {
+		if err := h.Start(t.Context(), theApp, p.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.Sweep(t.Context())
+	for _, tt := range []struct {
+		name   string
+		id     push.ID
+		reason string
+	}{{"begun", begun.ID, ""}, {"never begun", unsent.ID, push.ExpiredUnsent}, {"never begun, and swept", swept.ID, push.ExpiredUnsent}} {
+		if p, _ := h.report(tt.id); p.State != push.Expired || p.Reason != tt.reason {
+			t.Errorf("%s: got %s, %q, want expired, %q", tt.name, p.State, p.Reason, tt.reason)
+		}
+	}
+}
+
 func TestTheAppsGreatestTTLBoundsTheDefault(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())
 	h.people.app.Settings = push.Settings{push.SettingMaxTTL: "1h"}

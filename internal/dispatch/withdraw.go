@@ -45,19 +45,22 @@ func (d *Dispatcher) cancelDirect(ctx context.Context, p push.Push) error {
 	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
 	n, err := d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
 	if is(err, push.Unavailable) { // it may have happened; asking once more waits for the record to know
-		var again int
-		again, err = d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
-		now, findErr := d.Record.Find(ctx, p.App, p.ID)
-		if err == nil && again == 0 && findErr == nil && now.State == push.Cancelled {
-			again = 1 // the first attempt's
+		n, err = d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
+		if err == nil && n == 0 && d.cancelled(ctx, p) {
+			n = 1 // the first attempt's
 		}
-		n = again
 	}
 	settle(err == nil)
 	if err == nil && n == 0 {
 		err = conflict("", "nothing of the push is pending")
 	}
 	return err
+}
+
+// cancelled reports whether the record says that a push was cancelled.
+func (d *Dispatcher) cancelled(ctx context.Context, p push.Push) bool {
+	now, err := d.Record.Find(ctx, p.App, p.ID)
+	return err == nil && now.State == push.Cancelled
 }
 
 func (d *Dispatcher) cancelBulk(ctx context.Context, p push.Push) error {
@@ -68,7 +71,7 @@ func (d *Dispatcher) cancelBulk(ctx context.Context, p push.Push) error {
 	if l.complete() {
 		return conflict("", "nothing of the push is pending")
 	}
-	return d.end(ctx, l, push.Cancelled, "")
+	return d.end(ctx, l, push.Cancelled)
 }
 
 // ends are the reasons under which what is pending counts when a push ends.
@@ -76,13 +79,16 @@ var ends = map[push.State]push.Mark{push.Cancelled: push.MarkCancelled, push.Exp
 
 // end moves a live push to a final state: the barrier, then the commit, then nobody is owed it. A caller who goes away
 // does not leave that half done.
-func (d *Dispatcher) end(ctx context.Context, l *live, to push.State, reason string) error {
+func (d *Dispatcher) end(ctx context.Context, l *live, to push.State) error {
 	p := l.push
 	defer d.turn(p.ID)()
 	ctx, cancel := patient(ctx)
 	defer cancel()
 	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
-	pending := l.pending()
+	pending, reason := l.pending(), ""
+	if to == push.Expired && !l.begun() {
+		reason = push.ExpiredUnsent
+	}
 	over, err := d.move(ctx, p, to, reason)
 	if !over && is(err, push.Unavailable) {
 		l.doubt(true)
@@ -100,7 +106,6 @@ func (d *Dispatcher) end(ctx context.Context, l *live, to push.State, reason str
 // move moves a push to a final state, and reports whether it is in one now: this one, or another that it had already.
 func (d *Dispatcher) move(ctx context.Context, p push.Push, to push.State, reason string) (over bool, err error) {
 	for range 3 {
-		var now push.Push
 		now, findErr := d.Record.Find(ctx, p.App, p.ID)
 		switch {
 		case is(findErr, push.NotFound): // deleted with its app
@@ -132,7 +137,7 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := d.end(ctx, l, push.Expired, ""); err != nil && ctx.Err() == nil {
+		if err := d.end(ctx, l, push.Expired); err != nil && ctx.Err() == nil {
 			d.opts.Log.Warn("expiry failed, will be tried again", "push", l.push.ID, "err", err)
 		}
 	}
