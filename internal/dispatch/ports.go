@@ -86,17 +86,26 @@ type Presence interface {
 	IsOnline(app push.AppID, o push.Ordinal) bool
 }
 
-// Audience answers whom a request is for.
+// Audience answers whom a request is for. The caller owns the sets.
 type Audience interface {
-	// Resolve returns the registered devices of app that names stand for, distinct, and how many names stand for none.
-	Resolve(app push.AppID, names []string, platforms []push.Platform) (devices []push.Named, unknown int)
-	// Everybody returns the registered devices of the given platforms (empty: all). The caller owns the set.
-	Everybody(app push.AppID, platforms []push.Platform) *ordset.Set
-	// Test returns the devices marked for tests, Blacklisted those that get nothing. The caller owns the sets.
-	Test(app push.AppID) *ordset.Set
-	Blacklisted(app push.AppID) *ordset.Set
 	// App returns an app. NotFound if there is none.
 	App(app push.AppID) (push.App, error)
+	// Check reports what a asks that cannot be answered: a file or a push that is not there, an attribute with too many values
+	// to be asked for. Invalid with the path inside the audience, or NotFound. Whether anybody answers is not its matter.
+	Check(ctx context.Context, app push.AppID, a push.Audience) error
+	// Resolve returns the registered devices that the names of a.Named() stand for, distinct, in the order of the names, and
+	// how many names stand for none. If they are more than limit it returns nothing and more true.
+	Resolve(ctx context.Context, app push.AppID, a push.Audience, limit int) (devices []push.Named, unknown int, more bool, err error)
+	// Target returns the registered devices that a is for now, and how many names in it stand for none.
+	Target(ctx context.Context, app push.AppID, a push.Audience) (target *ordset.Set, unknown int, err error)
+	// Select returns the devices for which w holds now. Errors as those of Check.
+	Select(ctx context.Context, app push.AppID, w push.Where) (*ordset.Set, error)
+}
+
+// Census divides sets of devices.
+type Census interface {
+	// Tally counts a set by platform, token and blacklist.
+	Tally(app push.AppID, set *ordset.Set) push.Tally
 }
 
 // Jobs wakes work up. A job is a hint: what must happen stands in the record.

@@ -23,3 +23,9 @@ type House interface {
 	// Presence says that a device came or went.
 	Presence(ref push.Ref, online bool)
 }
+
+// Labels is what devices say of themselves on the topics below device/.
+type Labels interface {
+	// EditLabels returns when the edit is durable. Invalid, NotFound (the device was removed), TooMany.
+	EditLabels(ctx context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error)
+}

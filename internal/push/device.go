@@ -99,6 +99,9 @@ type Device struct {
 	Phone      string            `json:"phone,omitempty"`
 	Account    string            `json:"account,omitempty"` // who is logged in; "" is nobody
 	Network    Network           `json:"network,omitempty"`
+	Tags       []string          `json:"tags,omitempty"`        // in order
+	Aliases    []Alias           `json:"aliases,omitempty"`     // oldest first
+	PreviousID string            `json:"previous_id,omitempty"` // its id at another provider, if it was imported
 	Marks
 	Times
 	Ref Ref `json:"-"`
@@ -116,6 +119,8 @@ type Marks struct {
 type Times struct {
 	Registered time.Time `json:"registered"`
 	LastActive time.Time `json:"last_active"`
+	Bound      time.Time `json:"bound,omitzero"`   // when the account was logged in that is
+	Unbound    time.Time `json:"unbound,omitzero"` // when the last account was logged out, while none is logged in
 }
 
 // Limits of what a device says of itself.
@@ -178,21 +183,35 @@ func ValidateTokens(tokens map[string]Token) error {
 	return nil
 }
 
-// ValidatePhone reports a phone that is neither a number of 5 to 20 digits with an optional '+' nor empty.
+// ValidatePhone reports a phone that is neither a number of 5 to 20 digits with an optional '+', nor the MD5 of one (32
+// lower-case hex digits, where only that is known), nor empty.
 func ValidatePhone(phone string) error {
+	if hashed(phone) {
+		return nil
+	}
 	digits := phone
 	if digits != "" && digits[0] == '+' {
 		digits = digits[1:]
 	}
 	if phone != "" && (len(digits) < 5 || len(digits) > 20) {
-		return invalid("phone", "is 5 to 20 digits, with an optional +")
+		return invalid("phone", "is 5 to 20 digits with an optional +, or the MD5 of such a number in lower-case hex")
 	}
 	for _, r := range digits {
 		if r < '0' || r > '9' {
-			return invalid("phone", "is 5 to 20 digits, with an optional +")
+			return invalid("phone", "is 5 to 20 digits with an optional +, or the MD5 of such a number in lower-case hex")
 		}
 	}
 	return nil
+}
+
+// hashed reports whether phone is an MD5 rather than a number.
+func hashed(phone string) bool {
+	for i := range len(phone) {
+		if c := phone[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(phone) == 32
 }
 
 func identifier(s string) bool {

@@ -102,12 +102,10 @@ func TestRequestValidation(t *testing.T) {
 		{"a file of a long alias type", func(r *push.Request) {
 			r.Audience = push.Audience{File: "f", Of: &push.FileOf{Alias: strings.Repeat("a", 129)}}
 		}, "audience.of"},
-		{"an expression that is too deep", func(r *push.Request) {
-			r.Audience = push.Audience{Where: json.RawMessage(`{"not":` + nested(push.MaxDepth) + `}`)}
-		}, "audience.where"},
-		{"an expression that is too long", func(r *push.Request) {
-			r.Audience = push.Audience{Where: json.RawMessage(`{"tag":"` + strings.Repeat("a", push.MaxWhere) + `"}`)}
-		}, "audience.where"},
+		{"an expression with a long tag", func(r *push.Request) {
+			w := push.And(push.Is(push.WhereTag("a")), push.Not(push.Is(push.WhereTag(strings.Repeat("a", 129)))))
+			r.Audience = push.Audience{Where: &w}
+		}, "audience.where.and[1].not.tag"},
 		{"a template, with a notification for the rest", func(r *push.Request) {
 			r.Message.Template = &push.TemplateUse{Name: "t"}
 			r.Message.Notification = &push.Notification{Placement: push.Placement{ChannelID: "c"}}

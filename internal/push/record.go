@@ -60,6 +60,7 @@ type DeviceRow struct {
 	Device
 	Epoch   uint32 // of the device's secret: counts how often it was replaced
 	Install [32]byte
+	TagIDs  []TagID   // Device.Tags, as the record knows them; some may be of tags that were removed
 	Removed time.Time // zero while it is registered
 }
 
@@ -73,10 +74,13 @@ type Credential struct {
 	Expires time.Time // zero: valid until replaced
 }
 
-// A Change is one row of the change feed: something of a device changed. The feed is ordered by Seq.
+// A Change is one row of the change feed: something of a device changed, or many devices were active. The feed is ordered
+// by Seq.
 type Change struct {
 	Seq     int64
 	App     AppID
 	Ordinal Ordinal
-	What    string // "register", "attributes", "tokens", "account", "marks", "remove"
+	What    string  // "register", "attributes", "tokens", "account", "marks", "tags", "aliases", "import", "remove"; "active" says Devices instead
+	Day     Day     // for "active": on which
+	Devices []Chunk // for "active": which
 }

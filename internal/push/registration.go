@@ -8,6 +8,11 @@ type Registration struct {
 	InstallID  string            `json:"install_id"` // at least 128 random bits, made and kept by the device
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Tokens     map[string]Token  `json:"tokens,omitempty"`
+
+	// PreviousID is the id that the device had at another provider. If it was imported, the device becomes the imported one;
+	// PreviousProof shows that it may: see Registry.Register.
+	PreviousID    string `json:"previous_id,omitempty"`
+	PreviousProof string `json:"previous_proof,omitempty"`
 }
 
 // Validate reports what is wrong with r, apart from its credentials.
@@ -17,6 +22,10 @@ func (r Registration) Validate() error {
 		return invalid("platform", "is android, ios, harmony or web")
 	case len(r.InstallID) < MinInstallID || len(r.InstallID) > MaxInstallID:
 		return invalid("install_id", "has 16 to 256 bytes: at least 128 random bits")
+	case len(r.PreviousID) > MaxTarget || !text(r.PreviousID):
+		return invalid("previous_id", "has at most 128 bytes of UTF-8, without NUL")
+	case len(r.PreviousProof) > MaxTarget:
+		return invalid("previous_proof", "has at most 128 bytes")
 	}
 	if err := ValidateAttributes(r.Attributes); err != nil {
 		return err
@@ -29,6 +38,7 @@ type Registered struct {
 	DeviceID  DeviceID  `json:"device_id"`
 	ChannelID ChannelID `json:"channel_id"`
 	Secret    string    `json:"secret"`
+	Adopted   bool      `json:"adopted,omitempty"` // whether it is the device of its previous_id
 	Ref       Ref       `json:"-"`
 }
 

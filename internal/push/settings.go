@@ -32,19 +32,30 @@ const (
 	SettingIPAllow              = "ip_allow"
 	SettingRegistrationsAddress = "device.registrations_per_minute"
 	SettingDisabled             = "disabled"
+	SettingAdoptPrevious        = "adopt_previous_id"
+	SettingTags                 = "tags.limit"
+	SettingDeviceTags           = "tags.per_device"
+	SettingDeviceAliases        = "aliases.per_device"
+	SettingAliasDevices         = "aliases.devices"
+	SettingFileKeep             = "files.keep"
 )
 
 // Catalogue lists every setting, ordered by key. It is what `carillon app set --help` and docs/settings.md show.
 func Catalogue() []Setting {
 	return []Setting{
-		{"adopt_previous_id", "proof", "how a device takes over the id that it had at another provider: proof or open; for imports, which come later", oneOfText("proof", "open")},
+		{SettingAdoptPrevious, "proof", "how a device becomes the imported device of its previous_id: proof (it shows previous_proof) or open (the first to name it)", oneOfText("proof", "open")},
+		{SettingAliasDevices, "128", "devices that one alias may have", intRange(1, 100_000)},
+		{SettingDeviceAliases, "128", "aliases that one device may have", intRange(1, 1000)},
 		{"baidu.ios_message_limit", "256", "bytes of a Baidu message for iOS; for Baidu's API, which comes later", intRange(1, 4096)},
 		{SettingRegistrationsAddress, "600", "device registrations a minute from one address; 0 is no limit", intRange(0, 1_000_000)},
 		{SettingDisabled, "false", "an app that is switched off: its senders and devices are refused", boolean},
+		{SettingFileKeep, "30d", "how long an uploaded file is kept", duration(time.Hour, 365*24*time.Hour)},
 		{"getui.session_by_ip", "true", "accept Getui clients that never send their token by address; for Getui's API, which comes later", boolean},
 		{SettingInboxLimit, "500", "direct messages that wait for one device; the oldest gives way", intRange(1, 100_000)},
 		{SettingIPAllow, "", "addresses and networks (CIDR) that may send, separated by commas; empty is everybody", prefixes},
 		{SettingMaxTTL, "30d", "greatest time to live of a push", duration(time.Minute, 30*24*time.Hour)},
+		{SettingTags, "10000", "tags of an app", intRange(1, 1_000_000)},
+		{SettingDeviceTags, "1000", "tags that one device may carry", intRange(1, 1000)},
 		{"umeng.broadcasts_per_day", "10", "Umeng broadcasts a day; counted from a later version on", intRange(0, 1_000_000)},
 		{"umeng.file_sends_per_hour", "300", "Umeng filecasts, and customizedcasts with a file, an hour; counted from a later version on", intRange(0, 1_000_000)},
 		{"umeng.groupcasts_per_minute", "5", "Umeng groupcasts a minute; counted from a later version on", intRange(0, 1_000_000)},

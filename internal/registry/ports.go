@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -24,21 +25,62 @@ type AppStore interface {
 // DeviceStore is the record of devices. A write is durable when it returns, and appends to the change feed in its own
 // commit; writes share commits.
 type DeviceStore interface {
-	// AddDevice stores a new device. Conflict with Field "install_id" if its app has a registered device of that install.
-	AddDevice(ctx context.Context, d push.DeviceRow) error
-	// SaveDevice replaces all that the record knows of a device; what names the change for the feed. NotFound.
-	SaveDevice(ctx context.Context, d push.DeviceRow, what string) error
-	// FindDevice returns a device by ordinal, registered or removed. NotFound.
-	FindDevice(ctx context.Context, app push.AppID, o push.Ordinal) (push.DeviceRow, error)
-	// FindInstall returns the registered device of an install. NotFound.
+	// ChangeDevices makes all of c durable in one commit, or nothing. Conflict with Field "install_id" if the app has another
+	// registered device of an install, "ordinal" if an added device's ordinal is another's, "previous_id" if an id is another
+	// device's, "tags" if a tag's name or id is taken; NotFound if a device of Save is not there; TooMany with Field
+	// "aliases[i]" if an edit is against the limits.
+	ChangeDevices(ctx context.Context, c push.DeviceChange) error
+	// FindDevices returns devices by ordinal, registered or removed, in order of ordinals, each once; those that are not
+	// there are left out. ID, ChannelID, Tags and Aliases are not filled in; TagIDs and PreviousID are.
+	FindDevices(ctx context.Context, app push.AppID, ordinals []push.Ordinal) ([]push.DeviceRow, error)
+	// FindInstall returns the registered device of an install, as FindDevices does. NotFound.
 	FindInstall(ctx context.Context, app push.AppID, install [32]byte) (push.DeviceRow, error)
-	// ScanDevices yields the devices of app (0: of all apps) in order of app and ordinal, from ordinal from on, until yield
-	// returns false. Attributes, tokens and phone are left out where lean is true.
-	ScanDevices(ctx context.Context, app push.AppID, from push.Ordinal, lean bool, yield func(push.DeviceRow) bool) error
+	// Holders returns the registered devices of app that have one of the names, in order of values and then ordinals (for
+	// aliases: the oldest owner first).
+	Holders(ctx context.Context, app push.AppID, names push.Names) ([]push.Holder, error)
+	// ScanIndex yields what the index keeps of every device, registered or removed, of app (0: of all apps), until yield
+	// fails. yield is called by several goroutines at once, each with devices of its own.
+	ScanIndex(ctx context.Context, app push.AppID, yield func(push.IndexRow) error) error
+}
+
+// LabelStore is the record of tags, and of the aliases of devices.
+type LabelStore interface {
+	// Tags returns the tags of all apps, removed ones too.
+	Tags(ctx context.Context) ([]push.Tag, error)
+	// AddTag stores a new tag. Conflict.
+	AddTag(ctx context.Context, t push.Tag) error
+	// RemoveTag notes that a tag was removed. NotFound if it is not there, or was removed.
+	RemoveTag(ctx context.Context, app push.AppID, id push.TagID, at time.Time) error
+	// Aliases returns the aliases of devices, the oldest of each first.
+	Aliases(ctx context.Context, app push.AppID, ordinals []push.Ordinal) (map[push.Ordinal][]push.Alias, error)
+}
+
+// FeedStore is the feed of changes.
+type FeedStore interface {
+	// Changes returns at most limit rows with sequences above after, in order.
+	Changes(ctx context.Context, after int64, limit int) ([]push.Change, error)
+	// LastChange returns the greatest sequence that was committed, and the one before the oldest that is kept.
+	LastChange(ctx context.Context) (last, before int64, err error)
+	// RecordID returns a value that is this record's alone, and the same at every start.
+	RecordID(ctx context.Context) ([16]byte, error)
+}
+
+// FileStore is the record of uploaded files.
+type FileStore interface {
+	// AddFilePart stores a part of a file that is being uploaded. Nobody sees it before AddFile.
+	AddFilePart(ctx context.Context, app push.AppID, id push.FileID, n int, lines []byte, expires time.Time) error
+	// AddFile makes an uploaded file visible.
+	AddFile(ctx context.Context, f push.File) error
+	// FindFile returns a file. NotFound, also when it has expired at now.
+	FindFile(ctx context.Context, app push.AppID, id push.FileID, now time.Time) (push.File, error)
+	// ReadFile yields the parts of a file in order, until yield fails. yield does not keep the part.
+	ReadFile(ctx context.Context, app push.AppID, id push.FileID, yield func(part []byte) error) error
+	// SweepFiles removes what has expired at now, at most limit parts, and returns how many.
+	SweepFiles(ctx context.Context, now time.Time, limit int) (int, error)
 }
 
 // ActivityStore is the record of when devices were last active.
 type ActivityStore interface {
-	// Touch stores the days on which devices were last active, in one commit.
+	// Touch stores the day on which devices were last active, and appends one row to the feed, in one commit.
 	Touch(ctx context.Context, app push.AppID, day push.Day, devices []push.Ordinal) error
 }

@@ -2,6 +2,7 @@ package restserver
 
 import (
 	"context"
+	"io"
 	"net/netip"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -17,6 +18,11 @@ type House struct {
 	Devices Devices
 	Lists   DeviceLists
 	Inbox   Inbox
+	Labels  Labels
+	Tags    Tags
+	Files   Files
+	Imports Imports
+	Doctor  Doctor
 }
 
 // Pushes is the life of a push.
@@ -97,4 +103,51 @@ type Inbox interface {
 	// time and not after Stream has returned; it does not block, and does not keep the bytes. A *push.Error is told to the
 	// device; any other end is just an end.
 	Stream(ctx context.Context, ref push.Ref, write func(message []byte) error) error
+}
+
+// Labels changes tags, aliases, attributes and accounts of devices.
+type Labels interface {
+	// EditLabels changes one device, in one commit, and returns it as it is then. Invalid, NotFound; TooMany (a limit of tags
+	// or aliases), Field as in push.LabelEdit.
+	EditLabels(ctx context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error)
+	// TagDevices has the named devices carry a tag (Add) or not (Delete), in one commit: how many that changed, and which of
+	// the names stand for no device. Invalid, TooMany; NotFound if no name stands for a device.
+	TagDevices(ctx context.Context, app push.AppID, tag string, op push.EditOp, names []string) (changed int, unknown []string, err error)
+	// NamedDevices returns the ids of the devices that have one of the names. Invalid.
+	NamedDevices(ctx context.Context, app push.AppID, names push.Names) ([]push.DeviceID, error)
+}
+
+// Tags is the list of an app's tags.
+type Tags interface {
+	// Tags returns tags in order of names, at most limit, from cursor on ("": from the start); next is where to go on, "" at
+	// the end. Invalid for a cursor that it did not make.
+	Tags(app push.AppID, cursor string, limit int) (page []push.TagInfo, next string, err error)
+	// FindTag returns a tag. NotFound.
+	FindTag(app push.AppID, name string) (push.TagInfo, error)
+	// AddTag makes a tag that nobody carries yet. Invalid, Conflict, TooMany.
+	AddTag(ctx context.Context, app push.AppID, name string) (push.TagInfo, error)
+	// RemoveTag removes a tag from the app and from all devices. NotFound.
+	RemoveTag(ctx context.Context, app push.AppID, name string) error
+}
+
+// Files are uploaded lists of devices or aliases.
+type Files interface {
+	// AddFile reads lines, plain or gzip, and keeps them. Invalid with Field "line N" for a line that is not a name, TooLarge.
+	// What it has read of a file that is then refused is not kept.
+	AddFile(ctx context.Context, app push.AppID, body io.Reader) (push.File, error)
+	// FindFile returns a file. NotFound.
+	FindFile(ctx context.Context, app push.AppID, id push.FileID) (push.File, error)
+}
+
+// Imports takes over devices from other providers.
+type Imports interface {
+	// Import adds devices, or changes those that were imported before, in one commit where none is refused: an answer for
+	// each, in order. Invalid if there are more than push.MaxImports, or none.
+	Import(ctx context.Context, app push.AppID, devices []push.Import) ([]push.Imported, error)
+}
+
+// Doctor compares what is in memory with the record.
+type Doctor interface {
+	// CheckIndex compares the index of an app (0: of all) with the record, and makes it say what the record says if repair.
+	CheckIndex(ctx context.Context, app push.AppID, repair bool) (push.IndexCheck, error)
 }
