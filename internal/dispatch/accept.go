@@ -31,17 +31,21 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 		}
 	}
 	now := d.opts.Now().Truncate(time.Millisecond) // as the record keeps it
-	if err := validate(r, app, now); err != nil {
+	if err := d.validate(ctx, r, app, now); err != nil {
 		return push.Push{}, push.Wrap(op, err)
 	}
 	p := push.Push{
 		ID: d.NextID(), App: r.App, Kind: push.Bulk, State: firstState(r), Request: r,
 		Created: now, Start: r.Policy.Start(now), Expires: expiry(r.Policy, app, now),
 	}
-	if r.Audience.Direct() && r.Policy.StartAt == nil {
+	named, few, err := d.resolve(ctx, &p)
+	switch {
+	case err != nil:
+		return push.Push{}, push.Wrap(op, err)
+	case few && r.Policy.StartAt == nil:
 		p.Kind = push.Direct
-		p, err = d.acceptDirect(ctx, p, app)
-	} else {
+		p, err = d.acceptDirect(ctx, p, named)
+	default:
 		p, err = d.acceptBulk(ctx, p)
 	}
 	return p, push.Wrap(op, err)
@@ -86,7 +90,10 @@ func (d *Dispatcher) again(ctx context.Context, p push.Push, r push.Request) pus
 	switch {
 	case over:
 	case p.Kind == push.Direct:
-		named, _ := d.Audience.Resolve(r.App, r.Audience.Devices, r.Audience.Platforms)
+		named, _, _, err := d.Audience.Resolve(ctx, r.App, r.Audience, push.MaxDirect)
+		if err != nil {
+			d.opts.Log.Warn("devices of a repeated push are not reminded", "push", p.ID, "err", err)
+		}
 		d.remind(p.App, named)
 	case d.live.get(p.App, p.ID) == nil:
 		if err := d.revive(ctx, p.App, p.ID); err != nil {
@@ -129,12 +136,11 @@ func (d *Dispatcher) due(ctx context.Context, p push.Push) {
 	d.wake(ctx, p.App, p.ID)
 }
 
-func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App) (push.Push, error) {
-	named, unknown, err := d.resolve(p.Request)
+func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, named []push.Named) (push.Push, error) {
+	app, err := d.Audience.App(p.App)
 	if err != nil {
 		return push.Push{}, err
 	}
-	p.Unknown = unknown
 	a := push.Acceptance{Push: p, Limit: app.Settings.Int(push.SettingInboxLimit)}
 	a.Push.State = push.Done // its first pass is the post that follows the commit
 	a.Targets, a.Marks = d.sort(p, named)
@@ -167,14 +173,34 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App
 	return p, nil
 }
 
-// resolve returns the devices that r names, and how many of its names stand for none. NotFound if all do, unless r allows
-// that.
-func (d *Dispatcher) resolve(r push.Request) ([]push.Named, int, error) {
-	named, unknown := d.Audience.Resolve(r.App, r.Audience.Devices, r.Audience.Platforms)
-	if len(named) == 0 && !r.AllowUnknown {
-		return nil, 0, &push.Error{Kind: push.NotFound, Field: "audience.devices", Msg: "none of these is a device of this app"}
+// resolve returns the devices that p names, if it names some and they are few enough for a direct push, and notes in p how
+// many names stand for none. NotFound if all do, unless p allows that.
+func (d *Dispatcher) resolve(ctx context.Context, p *push.Push) (named []push.Named, few bool, err error) {
+	r := p.Request
+	if !r.Audience.Named() {
+		return nil, false, nil
 	}
-	return named, unknown, nil
+	named, unknown, more, err := d.Audience.Resolve(ctx, r.App, r.Audience, push.MaxDirect)
+	switch {
+	case err != nil || more:
+		return nil, false, push.Within("audience", err)
+	case len(named) == 0 && !r.AllowUnknown:
+		return nil, false, nobody(r.Audience)
+	}
+	p.Unknown = unknown
+	return named, true, nil
+}
+
+// nobody is the error for names of which none stands for a device.
+func nobody(a push.Audience) error {
+	field := "audience.devices"
+	switch {
+	case a.Aliases != nil:
+		field = "audience.aliases"
+	case a.Accounts != nil:
+		field = "audience.accounts"
+	}
+	return &push.Error{Kind: push.NotFound, Field: field, Msg: "none of these is a device of this app"}
 }
 
 // sort divides the named devices of a direct push into those that get it and those that are dropped at once.
@@ -195,12 +221,7 @@ func (d *Dispatcher) sort(p push.Push, named []push.Named) (targets []push.Ordin
 	return targets, drops
 }
 
-func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (_ push.Push, err error) {
-	if p.Request.Audience.Direct() {
-		if _, p.Unknown, err = d.resolve(p.Request); err != nil {
-			return push.Push{}, err
-		}
-	}
+func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (push.Push, error) {
 	payload, err := p.Payload()
 	if err != nil {
 		return push.Push{}, err

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 
 	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
@@ -57,8 +58,14 @@ func (d *Dispatcher) begin(ctx context.Context, l *live) error {
 	ctx, cancel := patient(ctx)
 	defer cancel()
 	p := l.push
-	target, unknown := d.target(p.Request)
-	marked, settled, err := d.dropAtStart(p, target)
+	target, unknown, err := d.target(ctx, p.Request)
+	switch {
+	case is(err, push.Invalid) || is(err, push.NotFound):
+		return d.fail(ctx, p, err)
+	case err != nil:
+		return err
+	}
+	marked, settled, err := d.dropAtStart(ctx, p, target)
 	if err != nil {
 		return err
 	}
@@ -104,8 +111,26 @@ func (d *Dispatcher) begunElsewhere(ctx context.Context, l *live) error {
 	return nil
 }
 
+// fail ends a push whose audience cannot be evaluated any more: its file has expired, or an attribute has got more values
+// than can be asked for. Nothing of it has left.
+func (d *Dispatcher) fail(ctx context.Context, p push.Push, cause error) error {
+	e, _ := errors.AsType[*push.Error](cause)
+	reason := e.Msg
+	if e.Field != "" {
+		reason = e.Field + ": " + reason
+	}
+	over, err := d.move(ctx, p, push.Failed, reason)
+	if over {
+		d.live.remove(p.App, p.ID)
+	}
+	if is(err, push.Conflict) { // somebody ended it meanwhile
+		return nil
+	}
+	return err
+}
+
 // dropAtStart returns which devices of a target get nothing from the start, by reason and together.
-func (d *Dispatcher) dropAtStart(p push.Push, target *ordset.Set) (map[push.Mark][]push.Chunk, *ordset.Set, error) {
+func (d *Dispatcher) dropAtStart(ctx context.Context, p push.Push, target *ordset.Set) (map[push.Mark][]push.Chunk, *ordset.Set, error) {
 	marked := map[push.Mark][]push.Chunk{}
 	settled := new(ordset.Set)
 	drop := func(m push.Mark, set *ordset.Set) (err error) {
@@ -117,7 +142,11 @@ func (d *Dispatcher) dropAtStart(p push.Push, target *ordset.Set) (map[push.Mark
 		marked[m], err = set.Chunks()
 		return err
 	}
-	if err := drop(push.MarkBlacklisted, d.Audience.Blacklisted(p.App)); err != nil {
+	black, err := d.Audience.Select(ctx, p.App, push.Is(push.WhereFlag{Flag: push.FlagBlacklisted, Value: true}))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := drop(push.MarkBlacklisted, black); err != nil {
 		return nil, nil, err
 	}
 	if !p.Request.Policy.Offline() {

@@ -28,6 +28,7 @@ type Ports struct {
 	Gateway  Gateway
 	Presence Presence
 	Audience Audience
+	Census   Census
 	Jobs     Jobs
 	NextID   func() push.ID // unique and growing, also across restarts
 }

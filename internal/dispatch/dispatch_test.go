@@ -343,7 +343,7 @@ func TestCount(t *testing.T) {
 	r := toAll()
 	r.App = theApp
 	got, err := h.Count(t.Context(), r)
-	want := push.Count{Target: 10, Online: 2, Platforms: map[string]int{"android": 6, "ios": 4}, Channels: map[string]int{"own": 10}, Blacklisted: 1}
+	want := push.Count{Target: 10, Online: 2, Platforms: map[string]int{"android": 6, "ios": 4}, Channels: map[string]int{"own": 10, "apns": 2}, Blacklisted: 1}
 	if err != nil || !cmp.Equal(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
@@ -359,10 +359,17 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"no app", func(r *push.Request) { r.App = 2 }, push.NotFound, "app"},
 		{"nobody known", func(r *push.Request) { r.Audience.Devices = []string{"x"} }, push.NotFound, "audience.devices"},
-		{"aliases", func(r *push.Request) {
+		{"aliases of nobody", func(r *push.Request) {
 			r.Audience = push.Audience{Aliases: &push.Aliases{Values: []string{"a"}}}
-		}, push.Invalid, "audience.aliases"},
-		{"an expression", func(r *push.Request) { r.Audience = push.Audience{Where: []byte(`{"tag":"x"}`)} }, push.Invalid, "audience.where"},
+		}, push.NotFound, "audience.aliases"},
+		{"accounts of nobody", func(r *push.Request) { r.Audience = push.Audience{Accounts: []string{"a"}} }, push.NotFound, "audience.accounts"},
+		{"an expression that cannot be answered", func(r *push.Request) {
+			w := push.Is(push.WhereAttr{Name: "session", Op: push.OpIs, Values: []string{"1"}})
+			r.Audience = push.Audience{Where: &w}
+		}, push.Invalid, "audience.where.attr"},
+		{"a file that is not there", func(r *push.Request) {
+			r.Audience = push.Audience{File: "f", Of: &push.FileOf{Devices: true}}
+		}, push.NotFound, "audience.file"},
 		{"a template", func(r *push.Request) { r.Message = push.Message{Template: &push.TemplateUse{Name: "x"}} }, push.Invalid, "message.template"},
 		{"vendor channels only", func(r *push.Request) { r.Policy.Channels = "vendor" }, push.Invalid, "policy.channels"},
 		{"a ttl above the app's", func(r *push.Request) { r.Policy.TTL = push.Duration(31 * 24 * time.Hour) }, push.Invalid, "policy.ttl"},

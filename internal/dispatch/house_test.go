@@ -45,7 +45,7 @@ func newHouse(t *testing.T, dir string, c *clock) *house {
 	}
 	h.unsure = &unsure{Store: store, happens: map[string]bool{}, fails: map[string]bool{}}
 	h.Dispatcher = dispatch.New(dispatch.Ports{
-		Record: h.unsure, Inbox: h.unsure, Receipts: store, Bulk: h.unsure, Gateway: h.gateway, Presence: h.gateway, Audience: h.people, Jobs: h.jobs, NextID: c.next,
+		Record: h.unsure, Inbox: h.unsure, Receipts: store, Bulk: h.unsure, Gateway: h.gateway, Presence: h.gateway, Audience: h.people, Census: h.people, Jobs: h.jobs, NextID: c.next,
 	}, &dispatch.Options{Now: c.now})
 	store.OnReceipts(func(row push.Logged) {
 		h.ledger.Apply(row)
@@ -230,58 +230,6 @@ func (g *gate) take() []posted {
 	all := g.posted
 	g.posted = nil
 	return all
-}
-
-// people are ten devices: 0 to 5 Android, 6 to 9 iOS; 4 is blacklisted, 1 and 7 are for tests.
-type people struct{ app push.App }
-
-func newPeople() *people { return &people{app: push.App{ID: theApp, Name: "app", TimeZone: "UTC"}} }
-
-var names = []string{"a0", "a1", "a2", "a3", "a4", "a5", "i6", "i7", "i8", "i9"}
-
-func platformOf(name string) push.Platform {
-	if name[0] == 'a' {
-		return push.Android
-	}
-	return push.IOS
-}
-
-func (p *people) Resolve(_ push.AppID, asked []string, platforms []push.Platform) (devices []push.Named, unknown int) {
-	seen := map[string]bool{}
-	for _, n := range asked {
-		i := slices.Index(names, n)
-		switch {
-		case i < 0 || len(platforms) > 0 && !slices.Contains(platforms, platformOf(n)):
-			unknown++
-		case !seen[n]:
-			seen[n] = true
-			devices = append(devices, push.Named{
-				Ref:  push.Ref{App: theApp, Ordinal: push.Ordinal(i), Generation: 1, Platform: platformOf(n)},
-				Test: p.Test(theApp).Has(push.Ordinal(i)), Blacklisted: p.Blacklisted(theApp).Has(push.Ordinal(i)),
-			})
-		}
-	}
-	return devices, unknown
-}
-
-func (p *people) Everybody(_ push.AppID, platforms []push.Platform) *ordset.Set {
-	s := new(ordset.Set)
-	for i, n := range names {
-		if len(platforms) == 0 || slices.Contains(platforms, platformOf(n)) {
-			s.Add(push.Ordinal(i))
-		}
-	}
-	return s
-}
-
-func (p *people) Test(push.AppID) *ordset.Set        { return ordset.Of(1, 7) }
-func (p *people) Blacklisted(push.AppID) *ordset.Set { return ordset.Of(4) }
-
-func (p *people) App(id push.AppID) (push.App, error) {
-	if id != p.app.ID {
-		return push.App{}, &push.Error{Kind: push.NotFound, Field: "app", Msg: "no such app"}
-	}
-	return p.app, nil
 }
 
 // wakes are the pushes that somebody was woken for.

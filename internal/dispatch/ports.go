@@ -34,6 +34,8 @@ type Inbox interface {
 	Withdraw(ctx context.Context, app push.AppID, id push.ID, m push.Mark) (int, error)
 	// Waiting yields each device for which rows wait, once or more often.
 	Waiting(ctx context.Context, yield func(push.AppID, push.Ordinal)) error
+	// Full returns how many of the devices have an inbox with limit rows or more that expire after now.
+	Full(ctx context.Context, app push.AppID, devices []push.Ordinal, limit int, now time.Time) (int, error)
 	// Sweep removes rows that expired before now, at most limit, marks them MarkExpired in the same commit, and returns how
 	// many; fewer than limit means that none is left. Days that are over by more than a day are dropped whole.
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 
 // validate reports what is wrong with r, and what r asks for that this version does not do: it would rather refuse than
 // send to other devices, or at other times, than were meant.
-func validate(r push.Request, app push.App, now time.Time) error {
+func (d *Dispatcher) validate(ctx context.Context, r push.Request, app push.App, now time.Time) error {
 	if err := r.Validate(now, app); err != nil {
 		return err
 	}
@@ -17,10 +18,6 @@ func validate(r push.Request, app push.App, now time.Time) error {
 		field string
 		asked bool
 	}{
-		{"audience.aliases", r.Audience.Aliases != nil},
-		{"audience.accounts", r.Audience.Accounts != nil},
-		{"audience.where", r.Audience.Where != nil},
-		{"audience.file", r.Audience.File != ""},
 		{"message.template", r.Message.Template != nil},
 		{"policy.recurring", r.Policy.Recurring != nil},
 		{"policy.sms", r.Policy.SMS != nil},
@@ -35,5 +32,5 @@ func validate(r push.Request, app push.App, now time.Time) error {
 			return &push.Error{Kind: push.Invalid, Field: f.field, Msg: "is not available in this version"}
 		}
 	}
-	return nil
+	return push.Within("audience", d.Audience.Check(ctx, r.App, r.Audience))
 }

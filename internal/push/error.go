@@ -102,7 +102,10 @@ func KindOf(err error) Kind {
 // invalid returns the error for a field that breaks a rule.
 func invalid(field, msg string) error { return &Error{Kind: Invalid, Field: field, Msg: msg} }
 
-// within returns err with its field put below parent: "ttl" below "policy" is "policy.ttl".
+// Within returns err with its field put below parent: "ttl" below "policy" is "policy.ttl". A nil err is nil.
+func Within(parent string, err error) error { return within(parent, err) }
+
+// within is Within.
 func within(parent string, err error) error {
 	var e *Error
 	if err == nil || !errors.As(err, &e) {

@@ -64,15 +64,14 @@ func (l *Ledger) direct(ctx context.Context, p push.Push, r *push.Report) error 
 	if err != nil {
 		return err
 	}
-	fresh := l.unfolded(p.ID) // before the record is read: what is folded meanwhile is seen there
-	folded, err := l.store.Outcomes(ctx, p)
+	marks, err := l.marks(ctx, p)
 	if err != nil {
 		return err
 	}
 	r.Target = len(targets)
 	counts := counters(r)
 	for _, o := range targets {
-		m := fresh[o] | folded[o]
+		m := marks[o]
 		for mark, n := range counts {
 			if m.Has(mark) {
 				*n++
@@ -86,6 +85,22 @@ func (l *Ledger) direct(ctx context.Context, p push.Push, r *push.Report) error 
 		}
 	}
 	return nil
+}
+
+// marks returns what is known of a direct push, by device.
+func (l *Ledger) marks(ctx context.Context, p push.Push) (map[push.Ordinal]push.Marked, error) {
+	fresh := l.unfolded(p.ID) // before the record is read: what is folded meanwhile is seen there
+	all, err := l.store.Outcomes(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if all == nil {
+		return fresh, nil
+	}
+	for o, m := range fresh {
+		all[o] |= m
+	}
+	return all, nil
 }
 
 func (l *Ledger) set(ctx context.Context, p push.Push, r *push.Report) error {
@@ -121,4 +136,31 @@ func count(r *push.Report, marks map[push.Mark]*ordset.Set) {
 		}
 		settled.Union(s)
 	}
+}
+
+// Devices returns the devices on which m holds for p. The caller owns the set.
+func (l *Ledger) Devices(ctx context.Context, p push.Push, m push.Mark) (*ordset.Set, error) {
+	const op = "report.Devices"
+	set := new(ordset.Set)
+	if p.Kind == push.Direct {
+		marks, err := l.marks(ctx, p)
+		if err != nil {
+			return nil, push.Wrap(op, err)
+		}
+		for o, got := range marks {
+			if got.Has(m) {
+				set.Add(o)
+			}
+		}
+		return set, nil
+	}
+	if p.State == push.Scheduled || p.State == push.Accepted {
+		return set, nil // as in set
+	}
+	err := l.counted(ctx, p.ID, func(marks map[push.Mark]*ordset.Set) {
+		if s := marks[m]; s != nil {
+			set = s.Clone()
+		}
+	})
+	return set, push.Wrap(op, err)
 }

@@ -38,7 +38,7 @@ func (s *Server) openNetwork(ctx context.Context) error {
 	life := pushes{s.dispatcher, s.store, s.ledger}
 	rest := restserver.New(restserver.House{
 		Pushes: life, Events: s.dispatcher, Apps: s.registry, Keys: s.registry, Devices: devices{s.registry, s.dispatcher}, Lists: s.registry,
-		Inbox: s.gateway,
+		Inbox: s.gateway, Labels: s.registry, Tags: s.registry, Files: s.registry, Imports: s.registry, Doctor: s.registry,
 	}, &restserver.Options{
 		AdminToken: s.token, RemoteIP: edge.Client, MQTT: s.deviceAddress(edge), Version: s.opts.Version, Log: s.log,
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/carillonpush/carillon/internal/gateway"
 	"github.com/carillonpush/carillon/internal/identity"
 	"github.com/carillonpush/carillon/internal/jobs"
+	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/internal/registry"
 	"github.com/carillonpush/carillon/internal/report"
@@ -66,11 +67,16 @@ func (s *Server) openHouse(ctx context.Context) error {
 	}
 	clock := identity.NewClock(0, newest, time.Now)
 
-	s.registry = registry.New(s.store, s.store, s.keys, &registry.Options{
-		Activity: s.store, Log: s.log, Revoked: func(ref push.Ref) { s.gateway.Disconnect(ref) },
-	})
 	s.ledger = report.New(s.store, &report.Options{Log: s.log})
-	s.gateway = gateway.New(gatewayHouse{s.registry, s.store, &s.dispatcher}, &gateway.Options{
+	s.registry = registry.New(registry.Stores{
+		Apps: s.store, Devices: s.store, Labels: s.store, Feed: s.store, Files: s.store, Activity: s.store,
+	}, s.keys, &registry.Options{
+		Log: s.log, Snapshot: filepath.Join(s.config.Data, "index.snapshot"),
+		Marked:  s.marked,
+		Revoked: func(ref push.Ref) { s.gateway.Disconnect(ref) },
+		Removed: func(ctx context.Context, ref push.Ref) error { return s.dispatcher.Removed(ctx, ref) },
+	})
+	s.gateway = gateway.New(gatewayHouse{s.registry, s.store, &s.dispatcher}, s.registry, &gateway.Options{
 		MaxConnections: s.config.MaxConnections, Log: s.log,
 	})
 	s.closer(s.gateway.Close)
@@ -83,7 +89,7 @@ func (s *Server) openHouse(ctx context.Context) error {
 	s.closer(s.queue.Close)
 	s.dispatcher = dispatch.New(dispatch.Ports{
 		Record: s.store, Inbox: s.store, Receipts: s.store, Bulk: s.store,
-		Gateway: s.gateway, Presence: s.gateway, Audience: s.registry, Jobs: s.queue, NextID: clock.Next,
+		Gateway: s.gateway, Presence: s.gateway, Audience: s.registry, Census: s.registry, Jobs: s.queue, NextID: clock.Next,
 	}, &dispatch.Options{
 		Log:     s.log,
 		Observe: dispatch.Observer{Accepted: s.metrics.pushAccepted, Settled: s.metrics.settled},
@@ -95,4 +101,13 @@ func (s *Server) openHouse(ctx context.Context) error {
 	})
 	s.observe()
 	return nil
+}
+
+// marked returns the devices on which a mark holds for a push of an app.
+func (s *Server) marked(ctx context.Context, app push.AppID, id push.ID, m push.Mark) (*ordset.Set, error) {
+	p, err := s.store.Find(ctx, app, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.ledger.Devices(ctx, p, m)
 }

@@ -94,7 +94,7 @@ func (h *house) Accept(_ context.Context, req push.Request) (push.Push, error) {
 		ID: push.ID(187_649_984_473_770 + len(h.pushes)), App: req.App, Kind: push.Bulk, State: push.Accepted, Created: now,
 		Start: req.Policy.Start(now), Expires: req.Policy.Expiry(now), Request: req,
 	}
-	if req.Audience.Direct() {
+	if req.Audience.Named() {
 		p.Kind, p.Target, p.Unknown = push.Direct, known, len(req.Audience.Devices)-known
 	}
 	if req.Policy.StartAt != nil {
