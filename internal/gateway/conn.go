@@ -35,7 +35,6 @@ type conn struct {
 	s        session
 	out      outbox
 	receipts []push.Receipt // empty whenever mu is free: whoever frees it posts them, so that Settled never has to
-	reports  []report       // in order; the first is being recorded
 	armed    time.Time      // the wire's read deadline, zero for none
 }
 
@@ -112,7 +111,7 @@ func (c *conn) handle(frame []byte, fx *effects, slots chan struct{}) bool {
 		c.login(login, fx)
 	}
 	if rep != nil {
-		slots <- struct{}{} // at most maxEvents wait; then the client does
+		slots <- struct{}{} // at most maxReports wait; then the client does
 		c.startReport(*rep, slots)
 	}
 	c.mu.Lock()
@@ -191,44 +190,6 @@ func (c *conn) pause(d time.Duration) {
 	case <-t.C:
 	case <-c.g.ctx.Done():
 	}
-}
-
-// startReport has a report recorded, after those before it: a client's PUBLISHes are acknowledged in order
-// [MQTT-4.6.0-2]. The goroutine lives while there are reports.
-func (c *conn) startReport(r report, slots chan struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reports = append(c.reports, r)
-	if len(c.reports) > 1 {
-		return
-	}
-	c.g.wg.Add(1)
-	go func() {
-		defer c.g.wg.Done()
-		var fx effects
-		for {
-			err := c.g.house.Event(c.g.ctx, c.device, r.id, r.mark)
-			if err == nil {
-				c.g.stats.events.Add(1)
-			}
-			fx.reset()
-			c.mu.Lock()
-			c.s.recorded(r, err, &fx)
-			c.perform(&fx)
-			c.reports = c.reports[1:]
-			left := len(c.reports)
-			if left > 0 {
-				r = c.reports[0]
-			} else {
-				c.reports = nil
-			}
-			c.unlock()
-			<-slots
-			if left == 0 {
-				return
-			}
-		}
-	}()
 }
 
 // post offers a message that was just accepted.

@@ -8,41 +8,63 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// maxEvent is the most bytes of a report.
-const maxEvent = 4 << 10
+// maxReport is the most bytes of a report.
+const maxReport = 4 << 10
 
 var eventMarks = push.Events()
 
 // parseEvent reads {"push": "id", "event": name} and nothing else: unknown and repeated fields are refused.
 func parseEvent(b []byte) (push.ID, push.Mark, bool) {
-	if len(b) > maxEvent {
+	if len(b) > maxReport {
 		return 0, 0, false
 	}
+	all, ok := readMembers(b)
+	if !ok || len(all) != 2 {
+		return 0, 0, false
+	}
+	name, isText := readText(all["push"])
+	event, isToo := readText(all["event"])
+	if !isText || !isToo {
+		return 0, 0, false
+	}
+	id, err := push.ParseID(name)
+	mark, ok := eventMarks[event]
+	return id, mark, err == nil && ok
+}
+
+// members are what a JSON object has, by name.
+type members map[string]json.RawMessage
+
+// readMembers reads one JSON object and nothing behind it. Unlike encoding/json alone it refuses names that come twice.
+func readMembers(b []byte) (members, bool) {
 	d := json.NewDecoder(bytes.NewReader(b))
-	fields := map[string]string{}
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return 0, 0, false
+		return nil, false
 	}
+	all := members{}
 	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return 0, 0, false
+		t, err := d.Token()
+		name, _ := t.(string)
+		if _, again := all[name]; err != nil || again {
+			return nil, false
 		}
-		value, err := d.Token()
-		name, _ := key.(string)
-		text, isText := value.(string)
-		if _, again := fields[name]; err != nil || !isText || again {
-			return 0, 0, false
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return nil, false
 		}
-		fields[name] = text
+		all[name] = value
 	}
 	if _, err := d.Token(); err != nil {
-		return 0, 0, false
+		return nil, false
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return 0, 0, false
+	_, err := d.Token()
+	return all, err == io.EOF
+}
+
+// readText reads a JSON string. Absent is none.
+func readText(raw json.RawMessage) (s string, ok bool) {
+	if len(raw) == 0 || raw[0] != '"' { // null would be read as ""
+		return "", false
 	}
-	id, err := push.ParseID(fields["push"])
-	mark, ok := eventMarks[fields["event"]]
-	return id, mark, err == nil && ok && len(fields) == 2
+	return s, json.Unmarshal(raw, &s) == nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/mqtt"
@@ -12,6 +13,8 @@ type Sim struct {
 	lim limits
 	s   session
 	fx  effects
+
+	refused map[uint16]report // given out as refused, by packet identifier
 }
 
 // Outcome is what a session wanted done.
@@ -29,7 +32,7 @@ func NewSim(now time.Time) *Sim {
 	m := &Sim{lim: limits{
 		window: 32, maxQueue: 4096, maxPacket: 64 << 10, ackTimeout: time.Minute, connectTime: 10 * time.Second,
 		maxKeepAlive: 1200,
-	}}
+	}, refused: map[uint16]report{}}
 	m.s = newSession(&m.lim, now)
 	return m
 }
@@ -39,10 +42,37 @@ func (m *Sim) outcome() Outcome {
 	if l := m.fx.login; l != nil {
 		o.Login = l.name + ":" + l.secret
 	}
-	if r := m.fx.report; r != nil {
+	if r := m.fx.report; r != nil && r.reason.Failed() {
+		m.refused[r.packet] = *r
+		o.Report = "refused " + r.reason.String()
+	} else if r != nil && r.edit != nil {
+		o.Report = ShowEdit(r.edit)
+	} else if r != nil {
 		o.Report = r.id.String() + " " + eventName(r.mark)
 	}
 	return o
+}
+
+// ShowEdit writes an edit as transcripts and tables show it: what it does, then what it names.
+func ShowEdit(e *push.LabelEdit) string {
+	op, _ := e.Op.MarshalText()
+	s := string(op)
+	if e.All != 0 {
+		s += map[push.LabelKind]string{push.AllTags: " all tags", push.AllAliases: " all aliases"}[e.All]
+	}
+	if e.Tags != nil {
+		s += fmt.Sprintf(" tags %q", e.Tags)
+	}
+	if e.Aliases != nil {
+		s += fmt.Sprintf(" aliases %q", e.Aliases)
+	}
+	if e.Attributes != nil {
+		s += fmt.Sprintf(" attributes %q", e.Attributes)
+	}
+	if e.Account != nil {
+		s += fmt.Sprintf(" account %q", *e.Account)
+	}
+	return s
 }
 
 func eventName(m push.Mark) string {
@@ -80,7 +110,12 @@ func (m *Sim) Refuse(r mqtt.ReasonCode) Outcome {
 // Recorded is the house's answer to a report.
 func (m *Sim) Recorded(id push.ID, qos mqtt.QoS, packet uint16, err error) Outcome {
 	m.fx.reset()
-	m.s.recorded(report{id: id, qos: qos, packet: packet}, err, &m.fx)
+	r, refused := m.refused[packet]
+	if !refused {
+		r = report{id: id, qos: qos, packet: packet}
+	}
+	delete(m.refused, packet)
+	m.s.recorded(r, err, &m.fx)
 	return m.outcome()
 }
 
@@ -134,8 +169,28 @@ func (m *Sim) Settled(id push.ID) bool {
 // Size returns what a message takes on the wire by the session's count.
 func (m *Sim) Size(d *push.Delivery) int { return m.s.send.size(d) }
 
-// ParseEvent reads a report.
-var ParseEvent = parseEvent
+// ParseEvent and ParseEdit read reports.
+var (
+	ParseEvent = parseEvent
+	ParseEdit  = parseEdit
+)
+
+// EditTopics are the topics of edits.
+func EditTopics() []string { return []string{topicAlias, topicTags, topicAccount, topicAttributes} }
+
+// Speaking returns how many devices have reports that are not recorded, and how many reports those are.
+func (g *Gateway) Speaking() (devices, reports int) {
+	for i := range g.reports.desks {
+		d := &g.reports.desks[i]
+		d.mu.Lock()
+		devices += len(d.queues)
+		for _, queue := range d.queues {
+			reports += len(queue)
+		}
+		d.mu.Unlock()
+	}
+	return devices, reports
+}
 
 // BroadcastID returns the packet identifier of a broadcast.
 var BroadcastID = broadcastID

@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/carillonpush/carillon/internal/gateway"
@@ -26,6 +28,55 @@ func FuzzParseEvent(f *testing.F) {
 		}
 		if err := json.Unmarshal(b, &v); err != nil || v.Push != id || push.Events()[v.Event] != mark {
 			t.Errorf("read %v %v of %q, which is %+v, %v", id, mark, b, v, err)
+		}
+	})
+}
+
+// What is taken for an edit is one to encoding/json too, names nothing that the payload does not, and is one that the
+// domain allows; what is refused says of what field.
+func FuzzParseEdit(f *testing.F) {
+	for topic, payload := range map[uint8]string{
+		0: `{"op":"put","type":"uid","value":"42"}`, 1: `{"op":"add","tags":["vip","北京"]}`, 2: `{"op":"delete"}`,
+		3: `{"op":"add","attributes":{"language":"zh","x":""}}`,
+	} {
+		f.Add(topic, []byte(payload))
+	}
+	f.Add(uint8(1), []byte(`{"op":"put","tags":[]}`))
+	f.Add(uint8(0), []byte(`{"op":"delete","op":"put"}x`))
+	topics := gateway.EditTopics()
+	f.Fuzz(func(t *testing.T, topic uint8, b []byte) {
+		e, err := gateway.ParseEdit(topics[int(topic)%len(topics)], b)
+		if err != nil {
+			if e != nil || !errors.Is(err, push.Invalid) {
+				t.Errorf("got %v, %v of %q; want nothing, and Invalid", e, err, b)
+			}
+			return
+		}
+		if err := e.Validate(); err != nil {
+			t.Errorf("read %s of %q: %v", gateway.ShowEdit(e), b, err)
+		}
+		var v struct {
+			Op          push.EditOp
+			Type, Value string
+			Account     string
+			Tags        []string
+			Attributes  map[string]string
+		}
+		if err := json.Unmarshal(b, &v); err != nil {
+			t.Fatalf("read %s of %q, which is no JSON of ours: %v", gateway.ShowEdit(e), b, err)
+		}
+		named := push.Alias{Type: v.Type, Value: v.Value}
+		switch {
+		case e.Op != v.Op && !(v.Op == push.Put && e.All == push.AllTags):
+			t.Errorf("op %v of %q", e.Op, b)
+		case !slices.Equal(e.Tags, v.Tags) || !maps.Equal(e.Attributes, v.Attributes):
+			t.Errorf("read %s of %q", gateway.ShowEdit(e), b)
+		case len(e.Aliases) > 1, len(e.Aliases) == 1 && e.Aliases[0] != named, len(e.Aliases) == 0 && named != (push.Alias{}):
+			t.Errorf("aliases %q of %q", e.Aliases, b)
+		case e.Account != nil && e.Op != push.Delete && *e.Account != v.Account:
+			t.Errorf("account %q of %q", *e.Account, b)
+		case e.All != 0 && (e.Op != push.Delete || len(e.Tags)+len(e.Aliases) > 0):
+			t.Errorf("read %s of %q", gateway.ShowEdit(e), b)
 		}
 	})
 }

@@ -13,7 +13,9 @@
 // only while there is no writer, and a writer that has said that it is none does not lock the connection in there again.
 // House.Receipt is called under none of them, because it may wait for a commit, whose caller waits for a connection in
 // Settled; so Settled and Wake leave nobody's receipts to be posted by whoever comes next. House.Presence is called under
-// the first, so that its calls come in order: it may call Online, IsOnline and Wake, but not Disconnect.
+// the first, so that its calls come in order: it may call Online, IsOnline and Wake, but not Disconnect. House.Event and
+// Labels.EditLabels are called under none, one call a device at a time, in the order in which the device has spoken; the
+// lock of a desk, where that order is kept, is held with no other.
 package gateway
 
 import (
@@ -90,13 +92,14 @@ func or[T int | time.Duration](v, absent T) T {
 
 // A Gateway holds the connections of devices. Its methods are safe for concurrent use.
 type Gateway struct {
-	house  House
-	opt    Options
-	lim    limits
-	conns  registry
-	gate   gate
-	drains chan struct{} // a token for each device whose record is read
-	stats  counters
+	house   House
+	opt     Options
+	lim     limits
+	conns   registry
+	gate    gate
+	reports reports
+	drains  chan struct{} // a token for each device whose record is read
+	stats   counters
 
 	// ctx ends when the gateway is closed. It is kept because what it ends is begun by calls that have none, such as Post.
 	ctx    context.Context
@@ -110,7 +113,7 @@ type Gateway struct {
 }
 
 // New returns a Gateway that has started nothing yet. opts may be nil.
-func New(house House, opts *Options) *Gateway {
+func New(house House, labels Labels, opts *Options) *Gateway {
 	g := &Gateway{
 		house: house, opt: opts.withDefaults(), listeners: map[net.Listener]struct{}{}, links: map[*conn]struct{}{},
 	}
@@ -120,6 +123,7 @@ func New(house House, opts *Options) *Gateway {
 	}
 	g.drains = make(chan struct{}, g.opt.MaxDrains)
 	g.gate.now = g.opt.Now
+	g.reports.labels = labels
 	g.conns.init()
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g

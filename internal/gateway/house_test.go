@@ -14,9 +14,10 @@ import (
 // A house is gateway.House in memory, with its contract: a message is owed until the receipt that delivers or drops it is
 // committed, which a goroutine of its own does, and Settled is called after that.
 type house struct {
-	tb    testing.TB
-	gw    *gateway.Gateway
-	queue chan []push.Receipt
+	tb     testing.TB
+	gw     *gateway.Gateway
+	labels *labels
+	queue  chan []push.Receipt
 
 	mu       sync.Mutex // guards what follows
 	secrets  map[string]string
@@ -35,11 +36,11 @@ type house struct {
 
 func newHouse(tb testing.TB, opts *gateway.Options) (*house, *gateway.Gateway) {
 	h := &house{
-		tb: tb, queue: make(chan []push.Receipt, 1024), secrets: map[string]string{}, refs: map[string]push.Ref{},
+		tb: tb, labels: newLabels(), queue: make(chan []push.Receipt, 1024), secrets: map[string]string{}, refs: map[string]push.Ref{},
 		pending: map[push.Ordinal][]*push.Delivery{}, marks: map[push.ID]map[push.Ordinal]push.Marked{},
 		presence: map[push.Ordinal][]bool{}, removed: map[push.Ref]bool{}, changed: make(chan struct{}),
 	}
-	h.gw = gateway.New(h, opts)
+	h.gw = gateway.New(h, h.labels, opts)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -62,7 +62,7 @@ type inlet interface {
 
 // inlet returns how nc is read, directly or through src.
 func (c *conn) inlet(nc net.Conn, src io.Reader) inlet {
-	slots := make(chan struct{}, maxEvents)
+	slots := make(chan struct{}, maxReports)
 	if src == nil && c.raw != nil {
 		in := &readyInlet{c: c, slots: slots}
 		in.read = in.tryRead

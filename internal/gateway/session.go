@@ -1,21 +1,22 @@
 package gateway
 
 import (
-	"errors"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/carillonpush/carillon/internal/mqtt"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// The two topics that there are.
+// The topics that there are, beside those of edits.
 const (
 	topicInbox = "inbox"
 	topicEvent = "event"
 )
 
-// maxEvents is how many reports of a device may wait to be recorded: the receive maximum that a 5.0 client is told.
-const maxEvents = 8
+// maxReports is how many reports by a connection may wait to be recorded: the receive maximum that a 5.0 client is told.
+const maxReports = 8
 
 // A phase is where a connection stands.
 type phase uint8
@@ -47,7 +48,8 @@ type session struct {
 	parting    bool         // closed by the server, which takes acknowledgements that are under way
 	subscribed bool
 	qos        mqtt.QoS
-	events     uint8 // reports at QoS 1 that are not answered yet
+	reports    uint8 // at QoS 1 that are not answered yet
+	mute       bool  // the client wants no reason strings
 	keepAlive  time.Duration
 	seen       time.Time // when the last whole packet came; before the CONNECT, when the connection did
 	ref        push.Ref
@@ -69,14 +71,6 @@ type effects struct {
 
 // A login is what a CONNECT proves its device with.
 type login struct{ name, secret string }
-
-// A report is what a device says of a push.
-type report struct {
-	id     push.ID
-	mark   push.Mark
-	qos    mqtt.QoS
-	packet uint16
-}
 
 func (fx *effects) reset() {
 	clear(fx.packets)
@@ -227,28 +221,32 @@ func (s *session) published(p *mqtt.Publish, fx *effects) {
 		return
 	}
 	r := report{qos: p.QoS, packet: p.PacketID}
-	reason := mqtt.Success
-	switch p.Topic {
-	case topicEvent:
+	switch {
+	case p.Topic == topicEvent:
 		var ok bool
 		if r.id, r.mark, ok = parseEvent(p.Payload); !ok {
-			reason = mqtt.PayloadFormatInvalid
+			r.reason = mqtt.PayloadFormatInvalid
 		}
-	case topicInbox:
-		reason = mqtt.NotAuthorized // one device does not write to another's
+	case isEditTopic(p.Topic):
+		var err error
+		r.edit, err = parseEdit(p.Topic, p.Payload)
+		r.reason, r.why = refusal(err)
+	case p.Topic == topicInbox:
+		r.reason = mqtt.NotAuthorized // one device does not write to another's
 	default:
-		reason = mqtt.TopicNameInvalid
+		r.reason = mqtt.TopicNameInvalid
 	}
-	if reason.Failed() {
-		s.answer(r, reason, fx)
+	// A refusal waits for the answers to what came before it, as other answers do. 3.1.1 has none but the end.
+	if r.reason.Failed() && (s.reports == 0 || r.qos == mqtt.AtMostOnce || s.version == mqtt.V311) {
+		s.answer(r, fx)
 		return
 	}
 	if r.qos == mqtt.AtLeastOnce {
-		if s.version == mqtt.V5 && s.events >= maxEvents {
+		if s.version == mqtt.V5 && s.reports >= maxReports {
 			s.end(mqtt.ReceiveMaximumExceeded, fx)
 			return
 		}
-		s.events++
+		s.reports++
 	}
 	fx.report = &r
 }
@@ -259,31 +257,39 @@ func (s *session) recorded(r report, err error, fx *effects) {
 		return
 	}
 	if r.qos == mqtt.AtLeastOnce {
-		s.events--
+		s.reports--
 	}
-	reason := mqtt.Success
-	switch {
-	case err == nil:
-	case errors.Is(err, push.NotFound), errors.Is(err, push.Denied):
-		reason = mqtt.NotAuthorized
-	case errors.Is(err, push.Invalid):
-		reason = mqtt.PayloadFormatInvalid
-	case errors.Is(err, push.TooMany):
-		reason = mqtt.QuotaExceeded
-	default:
-		reason = mqtt.UnspecifiedError
+	if !r.reason.Failed() {
+		r.reason, r.why = refusal(err)
 	}
-	s.answer(r, reason, fx)
+	s.answer(r, fx)
 }
 
 // answer acknowledges a report or refuses it. 3.1.1 can refuse by closing only; at QoS 0 there is no answer in 5.0.
-func (s *session) answer(r report, reason mqtt.ReasonCode, fx *effects) {
+func (s *session) answer(r report, fx *effects) {
 	switch {
-	case s.version == mqtt.V311 && reason.Failed():
-		s.end(reason, fx)
+	case s.version == mqtt.V311 && r.reason.Failed():
+		s.end(r.reason, fx)
 	case r.qos == mqtt.AtLeastOnce:
-		fx.packets = append(fx.packets, &mqtt.Ack{Type: mqtt.TypePuback, PacketID: r.packet, Reason: reason})
+		ack := &mqtt.Ack{Type: mqtt.TypePuback, PacketID: r.packet, Reason: r.reason}
+		if s.version == mqtt.V5 && s.explains(r.why) {
+			ack.Props = &mqtt.Properties{ReasonString: r.why}
+		}
+		fx.packets = append(fx.packets, ack)
 	}
+}
+
+// maxWhy is the most bytes of a reason string, and aroundWhy of what is around it in a PUBACK: the fixed header, the
+// identifier, the reason, the properties' length, the property's name and the string's length.
+const (
+	maxWhy    = 512
+	aroundWhy = 3 + 2 + 1 + 2 + 1 + 2
+)
+
+// explains reports whether the client may be told why in a PUBACK [MQTT-3.1.2-29, MQTT-3.4.2-2].
+func (s *session) explains(why string) bool {
+	return why != "" && len(why) <= maxWhy && utf8.ValidString(why) && !strings.ContainsRune(why, 0) &&
+		!s.mute && (s.send.maxPacket == 0 || aroundWhy+len(why) <= s.send.maxPacket)
 }
 
 // deadline returns when tick has something to do if nothing comes until then, zero for never.

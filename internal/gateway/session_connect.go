@@ -61,7 +61,7 @@ func (s *session) agree(c *mqtt.Connect) {
 	if c.Version == mqtt.V5 {
 		no := mqtt.Some(false)
 		props := &mqtt.Properties{
-			SessionExpiry: mqtt.Some[uint32](0), MaximumQoS: mqtt.Some(mqtt.AtLeastOnce), ReceiveMaximum: maxEvents,
+			SessionExpiry: mqtt.Some[uint32](0), MaximumQoS: mqtt.Some(mqtt.AtLeastOnce), ReceiveMaximum: maxReports,
 			MaximumPacketSize: uint32(s.lim.maxPacket),
 			RetainAvailable:   no, WildcardSubAvailable: no, SubIDAvailable: no, SharedSubAvailable: no,
 		}
@@ -77,6 +77,7 @@ func (s *session) agree(c *mqtt.Connect) {
 				window = min(window, r)
 			}
 			maxPacket = int(c.Props.MaximumPacketSize)
+			s.mute = c.Props.RequestProblemInfo.Set && !c.Props.RequestProblemInfo.Value
 		}
 	}
 	s.keepAlive = time.Duration(keep) * time.Second * 3 / 2 // [MQTT-3.1.2-22]

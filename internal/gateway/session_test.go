@@ -60,6 +60,13 @@ var (
 	transcriptRef   = push.Ref{App: 1, Ordinal: 7, Generation: 1}
 )
 
+// houseErrors are what recorded may say: kinds, and errors with words.
+var houseErrors = map[string]error{
+	"not_found": push.NotFound, "internal": push.Internal, "too_many": push.TooMany, "denied": push.Denied,
+	"too_many_tags": &push.Error{Kind: push.TooMany, Field: "tags", Msg: "at most 100"},
+	"disk":          &push.Error{Kind: push.Unavailable, Msg: "the disk is full"},
+}
+
 func play(t *testing.T, script string) string {
 	var out strings.Builder
 	p := &player{t: t}
@@ -110,7 +117,7 @@ func (p *player) step(verb string, args []string) []string {
 		o := options(args[1:])
 		var err error
 		if o["err"] != "" {
-			err = map[string]error{"not_found": push.NotFound, "internal": push.Internal, "too_many": push.TooMany}[o["err"]]
+			err = houseErrors[o["err"]]
 		}
 		return p.show(p.sim.Recorded(push.ID(p.number(args[0], 10)), mqtt.QoS(p.number(o["qos"], 10)), uint16(p.number(o["id"], 10)), err))
 	case "raw":
@@ -179,6 +186,9 @@ func (p *player) packet(verb string, o map[string]string) mqtt.Packet {
 				ReceiveMaximum: uint16(p.number(o["receive"], 10)), MaximumPacketSize: uint32(p.number(o["max"], 10)),
 				AuthMethod: o["auth"],
 			},
+		}
+		if o["mute"] != "" {
+			c.Props.RequestProblemInfo = mqtt.Some(false)
 		}
 		if o["will"] != "" {
 			c.Will = &mqtt.Will{Topic: o["will"], QoS: qos, Retain: o["retain"] != ""}
@@ -275,6 +285,9 @@ func meaning(p mqtt.Packet) string {
 	case *mqtt.Disconnect:
 		return " (" + p.Reason.String() + ")"
 	case *mqtt.Ack:
+		if p.Props != nil {
+			return fmt.Sprintf(" (%v: %q)", p.Reason, p.Props.ReasonString)
+		}
 		return " (" + p.Reason.String() + ")"
 	case *mqtt.Suback:
 		return fmt.Sprintf(" %v", p.Reasons)

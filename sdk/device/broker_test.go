@@ -31,8 +31,10 @@ type broker struct {
 
 	// refuse answers CONNECT; nil accepts everybody.
 	refuse func(id, secret string) mqtt.ReasonCode
-	// judge answers an event; nil accepts all.
+	// judge answers what a device publishes; nil accepts all.
 	judge func(payload string) mqtt.ReasonCode
+	// why goes with each refusal, where the protocol has words; "" is none.
+	why string
 	// hello is sent to a device when it has subscribed; nil is nothing.
 	hello func(id string, connection int) []string
 
@@ -43,7 +45,7 @@ type broker struct {
 	closed   bool
 
 	acks   chan string // "device packet-id"
-	events chan string // payloads
+	events chan string // payloads; of what is no event, with its topic before it
 	pings  chan string // devices
 	wg     sync.WaitGroup
 }
@@ -189,12 +191,22 @@ func (b *broker) packet(id string, n int, l *link, p mqtt.Packet) error {
 	case *mqtt.Ack:
 		b.acks <- fmt.Sprintf("%s %d", id, p.PacketID)
 	case *mqtt.Publish:
-		b.events <- string(p.Payload)
-		var reason mqtt.ReasonCode
-		if b.judge != nil {
-			reason = b.judge(string(p.Payload))
+		said := string(p.Payload)
+		if p.Topic != "event" {
+			said = p.Topic + " " + said
 		}
-		return l.write(&mqtt.Ack{Type: mqtt.TypePuback, PacketID: p.PacketID, Reason: reason})
+		b.events <- said
+		ack := &mqtt.Ack{Type: mqtt.TypePuback, PacketID: p.PacketID}
+		if b.judge != nil {
+			ack.Reason = b.judge(string(p.Payload))
+		}
+		switch {
+		case ack.Reason.Failed() && l.v == mqtt.V311:
+			return errors.New("refused") // 3.1.1 has no other way
+		case ack.Reason.Failed() && b.why != "":
+			ack.Props = &mqtt.Properties{ReasonString: b.why}
+		}
+		return l.write(ack)
 	case *mqtt.Pingreq:
 		b.pings <- id
 		return l.write(&mqtt.Pingresp{})

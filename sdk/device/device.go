@@ -43,7 +43,7 @@ var (
 	ErrRefused = errors.New("device: the server refused the identity")
 	// ErrTakenOver says that the same identity has connected from elsewhere. Only MQTT 5.0 can tell.
 	ErrTakenOver = errors.New("device: another connection has taken over")
-	// ErrNotConnected says that there is no connection to report on.
+	// ErrNotConnected says that there is no connection to say something on.
 	ErrNotConnected = errors.New("device: not connected")
 )
 
@@ -179,21 +179,7 @@ func (d *Device) take() *session {
 // the handler. Errors are ErrNotConnected, ctx's, or the server's refusal; MQTT 3.1.1 has no refusal but a closed
 // connection.
 func (d *Device) Event(ctx context.Context, push string, e Event) error {
-	d.mu.Lock()
-	s := d.current
-	d.mu.Unlock()
-	if s == nil {
-		return ErrNotConnected
-	}
-	payload := fmt.Appendf(nil, `{"push":%q,"event":%q}`, push, e)
-	reason, err := s.publish(ctx, "event", payload)
-	if err != nil {
-		return err
-	}
-	if reason.Failed() {
-		return fmt.Errorf("device: event refused: %v", reason)
-	}
-	return nil
+	return d.say(ctx, "event", "event", fmt.Appendf(nil, `{"push":%q,"event":%q}`, push, e))
 }
 
 // backoff returns how long to wait after the given number of failures before this one: random, so that many devices

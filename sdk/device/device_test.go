@@ -317,23 +317,29 @@ func TestRegister(t *testing.T) {
 			w.WriteHeader(http.StatusTooManyRequests)
 			fmt.Fprint(w, `{"code":"too_many","field":"app_key","detail":"slowly"}`)
 		default:
-			fmt.Fprint(w, `{"device_id":"00112233445566778899aabbccddeeff","channel_id":"123","secret":"s","mqtt":{"host":"h","port":1883}}`)
+			fmt.Fprint(w, `{"device_id":"00112233445566778899aabbccddeeff","channel_id":"123","secret":"s","adopted":true,"mqtt":{"host":"h","port":1883}}`)
 		}
 	}))
 	defer srv.Close()
 	r := device.Registration{AppKey: "k", AppSecret: "s", Platform: "android", InstallID: "0123456789abcdef", Attributes: map[string]string{"brand": "x"}}
+	plain := r
+	r.PreviousID, r.PreviousProof = "old-7", "00ff"
 	id, err := device.Register(t.Context(), srv.URL+"/", r, &device.RegisterOptions{Current: &phone})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id.DeviceID != phone.DeviceID || id.ChannelID != "123" || id.MQTT.Port != 1883 {
+	if id.DeviceID != phone.DeviceID || id.ChannelID != "123" || id.MQTT.Port != 1883 || !id.Adopted {
 		t.Errorf("got %+v", id)
 	}
 	if want := "Device " + phone.DeviceID + ":s3cret"; auth != want {
 		t.Errorf("got Authorization %q, want %q", auth, want)
 	}
-	if !strings.Contains(body, `"attributes":{"brand":"x"}`) || strings.Contains(body, "tokens") {
+	if !strings.Contains(body, `"attributes":{"brand":"x"}`) || strings.Contains(body, "tokens") ||
+		!strings.Contains(body, `"previous_id":"old-7","previous_proof":"00ff"`) {
 		t.Errorf("got body %s", body)
+	}
+	if _, err := device.Register(t.Context(), srv.URL, plain, nil); err != nil || strings.Contains(body, "previous") || auth != "" {
+		t.Errorf("a device that is new: got %v, body %s", err, body)
 	}
 
 	r.AppKey = "wrong"

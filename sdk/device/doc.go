@@ -13,5 +13,7 @@
 // Carillon delivers at least once: a message may come again, with the same ID, and a device that must not show it twice
 // keeps the ids that it has seen.
 //
+// While it is connected, a device also says what it is called: SetAlias, AddTags, Login, SetAttributes and their kin.
+//
 // A Fleet is many devices in one process, for measuring and for tests.
 package device

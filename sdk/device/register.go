@@ -20,6 +20,13 @@ type Registration struct {
 	InstallID  string                     `json:"install_id"` // at least 128 random bits, made once and kept
 	Attributes map[string]string          `json:"attributes,omitempty"`
 	Tokens     map[string]json.RawMessage `json:"tokens,omitempty"` // vendor tokens by channel: a text or an object
+
+	// PreviousID is the id that the device had at another service. If the app has imported it, the device becomes the
+	// imported one, and pushes to that id reach it. PreviousProof shows that it may: the lower-case hex of HMAC-SHA256 of
+	// PreviousID under the app's API key, which the app's own servers compute and hand out, for the key stays with them. An
+	// app can be set to do without.
+	PreviousID    string `json:"previous_id,omitempty"`
+	PreviousProof string `json:"previous_proof,omitempty"`
 }
 
 // An Identity is what a device gets for registering, and keeps. Its JSON form is the server's answer. Secret is shown
@@ -28,6 +35,7 @@ type Identity struct {
 	DeviceID  string   `json:"device_id"`  // 32 hex digits
 	ChannelID string   `json:"channel_id"` // the same device in digits only
 	Secret    string   `json:"secret"`
+	Adopted   bool     `json:"adopted,omitempty"` // whether it is the imported device of Registration.PreviousID
 	MQTT      Endpoint `json:"mqtt"`
 }
 

@@ -45,8 +45,8 @@ type session struct {
 	buf     []byte
 	wrote   time.Time
 	nextID  uint16
-	waiting map[uint16]chan mqtt.ReasonCode // by packet id of a PUBLISH of ours
-	cause   error                           // why it was closed; errClosed if we did
+	waiting map[uint16]chan answer // by packet id of a PUBLISH of ours
+	cause   error                  // why it was closed; errClosed if we did
 	closed  bool
 }
 
@@ -59,7 +59,7 @@ type incoming struct {
 func newSession(d *Device, conn net.Conn) *session {
 	return &session{
 		device: d, conn: conn, reader: mqtt.NewReader(conn, d.opts.MaxPacket), keepAlive: d.opts.KeepAlive,
-		inbox: make(chan incoming, queued), done: make(chan struct{}), waiting: make(map[uint16]chan mqtt.ReasonCode),
+		inbox: make(chan incoming, queued), done: make(chan struct{}), waiting: make(map[uint16]chan answer),
 		nextID: subscribeID, slots: make(chan struct{}, unanswered),
 	}
 }
@@ -198,11 +198,15 @@ func (s *session) receive(p mqtt.Packet) error {
 		}
 	case *mqtt.Ack:
 		s.mu.Lock()
-		answer := s.waiting[p.PacketID]
+		waits := s.waiting[p.PacketID]
 		delete(s.waiting, p.PacketID)
 		s.mu.Unlock()
-		if answer != nil {
-			answer <- p.Reason // has room for one
+		if waits != nil {
+			a := answer{reason: p.Reason}
+			if p.Props != nil {
+				a.why = p.Props.ReasonString
+			}
+			waits <- a // has room for one
 		}
 	case *mqtt.Disconnect:
 		if err := refusal(p.Reason); err != nil {
@@ -239,31 +243,31 @@ func (s *session) handle(ctx context.Context, handler func(context.Context, Mess
 }
 
 // publish sends a message at QoS 1 and waits for its PUBACK.
-func (s *session) publish(ctx context.Context, topic string, payload []byte) (mqtt.ReasonCode, error) {
+func (s *session) publish(ctx context.Context, topic string, payload []byte) (answer, error) {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-s.done:
-		return 0, errClosed
+		return answer{}, errClosed
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return answer{}, ctx.Err()
 	}
-	answer := make(chan mqtt.ReasonCode, 1)
+	answered := make(chan answer, 1)
 	s.mu.Lock()
 	id := s.freeID()
-	s.waiting[id] = answer
+	s.waiting[id] = answered
 	err := s.writeLocked(&mqtt.Publish{Topic: topic, QoS: mqtt.AtLeastOnce, PacketID: id, Payload: payload})
 	s.mu.Unlock()
 	if err != nil {
-		return 0, fmt.Errorf("device: %w", err)
+		return answer{}, fmt.Errorf("device: %w", err)
 	}
 	select {
-	case reason := <-answer:
-		return reason, nil
+	case a := <-answered:
+		return a, nil
 	case <-s.done:
-		return 0, errClosed
+		return answer{}, errClosed
 	case <-ctx.Done():
-		return 0, ctx.Err() // the id stays taken, since the answer may still come
+		return answer{}, ctx.Err() // the id stays taken, since the answer may still come
 	}
 }
 

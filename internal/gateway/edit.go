@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// The topics on which a device says what it is called. Its body over HTTP, and "op", is what is published there.
+const (
+	topicAlias      = "device/alias"
+	topicTags       = "device/tags"
+	topicAccount    = "device/account"
+	topicAttributes = "device/attributes"
+)
+
+// isEditTopic reports whether what is published to topic is an edit of the device's labels.
+func isEditTopic(topic string) bool {
+	switch topic {
+	case topicAlias, topicTags, topicAccount, topicAttributes:
+		return true
+	}
+	return false
+}
+
+// parseEdit reads what is published to one of the topics above:
+//
+//	device/alias       {"op", "type", "value"}: put has the device be the only owner, add one more, delete none; delete of
+//	                   neither type nor value takes all aliases. A type that is missing is "".
+//	device/tags        {"op", "tags": […]}: put has the device carry these only, even if they are none; add and delete name at
+//	                   least one, but delete of no "tags" takes all.
+//	device/account     {"op", "account"}: put and add log in; delete logs out whoever is, and need not name it.
+//	device/attributes  {"op", "attributes": {…}}: put has the device have these only; add changes what is named, where "" removes
+//	                   it; delete removes what is named, whatever its value.
+//
+// Unknown and repeated names are refused, as is null. The error is Invalid, with the path of what is wrong.
+func parseEdit(topic string, b []byte) (*push.LabelEdit, error) {
+	switch {
+	case len(b) > maxReport:
+		return nil, invalid("", "has more than 4096 bytes")
+	case !utf8.Valid(b): // the JSON reader would put U+FFFD in its place
+		return nil, invalid("", "is not UTF-8")
+	}
+	all, ok := readMembers(b)
+	if !ok {
+		return nil, invalid("", "is not one JSON object in which each name comes once")
+	}
+	f := fields{all: all}
+	e := new(push.LabelEdit)
+	op, _ := f.text("op")
+	if err := e.Op.UnmarshalText([]byte(op)); err != nil {
+		return nil, err
+	}
+	switch topic {
+	case topicAlias:
+		f.alias(e)
+	case topicTags:
+		f.tags(e)
+	case topicAccount:
+		f.account(e)
+	case topicAttributes:
+		f.attributes(e)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.all)) {
+		f.refuse(shown(name), "is not a field here")
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	if err := e.Validate(); err != nil {
+		return nil, asPublished(topic, err)
+	}
+	return e, nil
+}
+
+// asPublished puts the path of an alias's fault, of which the domain knows a list, as it stands in the payload.
+func asPublished(topic string, err error) error {
+	e, ok := err.(*push.Error)
+	if !ok || topic != topicAlias {
+		return err
+	}
+	c := *e
+	c.Field = strings.TrimPrefix(c.Field, "aliases[0].")
+	if c.Field == "values" {
+		c.Field = "value"
+	}
+	return &c
+}
+
+// shown returns the name of a field that is not known as the path of an answer, or "" if it is better not shown.
+func shown(name string) string {
+	if len(name) > push.MaxAttributeKey || strings.ContainsFunc(name, unicode.IsControl) {
+		return ""
+	}
+	return name
+}
+
+func invalid(field, msg string) error { return &push.Error{Kind: push.Invalid, Field: field, Msg: msg} }
+
+// fields are the members of a payload that were not asked for yet, and the first fault that was found.
+type fields struct {
+	all members
+	err error
+}
+
+func (f *fields) refuse(field, msg string) {
+	if f.err == nil {
+		f.err = invalid(field, msg)
+	}
+}
+
+// text takes out a member that is a text, and reports whether there was one.
+func (f *fields) text(name string) (string, bool) {
+	raw, there := f.all[name]
+	if !there {
+		return "", false
+	}
+	delete(f.all, name)
+	s, ok := readText(raw)
+	if !ok {
+		f.refuse(name, "must be a string")
+	}
+	return s, true
+}
+
+func (f *fields) alias(e *push.LabelEdit) {
+	typ, typed := f.text("type")
+	value, valued := f.text("value")
+	switch {
+	case valued:
+		e.Aliases = []push.Alias{{Type: typ, Value: value}}
+	case e.Op == push.Delete && !typed:
+		e.All = push.AllAliases
+	default:
+		f.refuse("value", "is missing")
+	}
+}
+
+func (f *fields) tags(e *push.LabelEdit) {
+	raw, there := f.all["tags"]
+	delete(f.all, "tags")
+	switch {
+	case !there && e.Op == push.Delete:
+		e.All = push.AllTags
+		return
+	case !there:
+		f.refuse("tags", "is missing")
+		return
+	}
+	var items []json.RawMessage
+	if raw[0] != '[' || json.Unmarshal(raw, &items) != nil { // null would be read as an empty list
+		f.refuse("tags", "must be a list of strings")
+	}
+	for i, item := range items {
+		tag, ok := readText(item)
+		if !ok {
+			f.refuse("tags["+strconv.Itoa(i)+"]", "must be a string")
+		}
+		e.Tags = append(e.Tags, tag)
+	}
+	switch {
+	case len(items) > 0:
+	case e.Op == push.Put: // no tags and no others: the same as to take all
+		e.Op, e.All = push.Delete, push.AllTags
+	default:
+		f.refuse("tags", "names none")
+	}
+}
+
+func (f *fields) account(e *push.LabelEdit) {
+	name, there := f.text("account")
+	switch {
+	case e.Op == push.Delete:
+		e.Account = new(string)
+	case !there:
+		f.refuse("account", "is missing")
+	default:
+		e.Account = &name
+	}
+}
+
+func (f *fields) attributes(e *push.LabelEdit) {
+	raw, there := f.all["attributes"]
+	delete(f.all, "attributes")
+	if !there {
+		f.refuse("attributes", "is missing")
+		return
+	}
+	all, ok := readMembers(raw)
+	if !ok {
+		f.refuse("attributes", "must be an object in which each name comes once")
+		return
+	}
+	if len(all) == 0 && e.Op != push.Put {
+		f.refuse("attributes", "names none")
+	}
+	e.Attributes = make(map[string]string, len(all)) // not nil: to put none removes all
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if e.Attributes[name], ok = readText(all[name]); !ok {
+			f.refuse("attributes."+shown(name), "must be a string")
+		}
+	}
+}
