@@ -14,6 +14,7 @@ type benchCmd struct {
 	Broadcast benchBroadcastCmd `cmd:"" help:"Pushes to all devices at once."`
 	Idle      benchIdleCmd      `cmd:"" help:"Connections that do nothing: what does one cost?"`
 	Offline   benchOfflineCmd   `cmd:"" help:"Pushes to devices that are away, and their return."`
+	Audience  benchAudienceCmd  `cmd:"" help:"A base that is imported, expressions counted over it, and a push to one of them."`
 }
 
 // benchFlags are common to all scenarios.
@@ -105,6 +106,9 @@ Example:
 func (c *benchDirectCmd) Run(ctx context.Context, s *streams) error {
 	defaults(&c.Messages, 50_000)
 	return c.measure(ctx, s, c.sendFlags, "direct", func(ctx context.Context, b *bench) error {
+		if err := b.register(ctx, b.fresh); err != nil {
+			return err
+		}
 		if err := b.connect(ctx); err != nil {
 			return err
 		}
@@ -116,6 +120,9 @@ func (c *benchDirectCmd) Run(ctx context.Context, s *streams) error {
 func (c *benchBroadcastCmd) Run(ctx context.Context, s *streams) error {
 	defaults(&c.Messages, 10)
 	return c.measure(ctx, s, c.sendFlags, "broadcast", func(ctx context.Context, b *bench) error {
+		if err := b.register(ctx, b.fresh); err != nil {
+			return err
+		}
 		if err := b.connect(ctx); err != nil {
 			return err
 		}
@@ -126,6 +133,9 @@ func (c *benchBroadcastCmd) Run(ctx context.Context, s *streams) error {
 // Run measures connections that do nothing.
 func (c *benchIdleCmd) Run(ctx context.Context, s *streams) error {
 	return c.measure(ctx, s, sendFlags{}, "idle", func(ctx context.Context, b *bench) error {
+		if err := b.register(ctx, b.fresh); err != nil {
+			return err
+		}
 		if err := b.connect(ctx); err != nil {
 			return err
 		}
@@ -137,6 +147,9 @@ func (c *benchIdleCmd) Run(ctx context.Context, s *streams) error {
 func (c *benchOfflineCmd) Run(ctx context.Context, s *streams) error {
 	defaults(&c.Messages, 50_000)
 	return c.measure(ctx, s, c.sendFlags, "offline", func(ctx context.Context, b *bench) error {
+		if err := b.register(ctx, b.fresh); err != nil {
+			return err
+		}
 		return b.storeAndDrain(ctx, c.sendFlags, c.manyFlags)
 	})
 }

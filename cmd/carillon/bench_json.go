@@ -12,6 +12,10 @@ type benchResult struct {
 	Via      string `json:"via,omitempty"`
 	Batch    int    `json:"batch,omitempty"`
 
+	Import   *rate   `json:"import,omitempty"` // devices of a base
+	Asked    []asked `json:"asked,omitempty"`
+	Matching int64   `json:"matching,omitempty"` // connected devices that are in the last expression
+
 	Connect        *rate   `json:"connect,omitempty"`
 	Accept         *rate   `json:"accept,omitempty"`            // pushes that the node answered as durable
 	AcceptLatency  *spread `json:"accept_latency_ms,omitempty"` // of one request
@@ -27,4 +31,11 @@ type benchResult struct {
 	RSSPerConnection     int64   `json:"rss_per_connection,omitempty"` // its growth by connecting, shared out; before anything is sent
 	CPUSeconds           float64 `json:"cpu_seconds,omitempty"`
 	CPUSecondsPerMillion float64 `json:"cpu_seconds_per_million,omitempty"`
+}
+
+// An asked is one expression that was counted.
+type asked struct {
+	Name    string  `json:"name"`
+	Target  int     `json:"target"`
+	Latency *spread `json:"latency_ms"` // of one dry run
 }

@@ -118,10 +118,13 @@ func (r *benchResult) print(w io.Writer, asJSON bool) error {
 	if r.Senders > 0 {
 		fmt.Fprintf(t, "senders\t%d\tvia %s, %d a request\n", r.Senders, r.Via, r.Batch)
 	}
+	for _, a := range r.Asked {
+		fmt.Fprintf(t, "counted\t%d\tp50 %.1f ms, p99 %.1f ms: %s\n", a.Target, a.Latency.P50, a.Latency.P99, a.Name)
+	}
 	for _, row := range []struct {
 		name string
 		rate *rate
-	}{{"connected", r.Connect}, {"accepted", r.Accept}, {"delivered", r.Deliver}} {
+	}{{"imported", r.Import}, {"connected", r.Connect}, {"accepted", r.Accept}, {"delivered", r.Deliver}} {
 		if row.rate != nil {
 			fmt.Fprintf(t, "%s\t%.0f/s\t%d in %.2f s\n", row.name, row.rate.PerSecond, row.rate.Count, row.rate.Seconds)
 		}
@@ -133,6 +136,9 @@ func (r *benchResult) print(w io.Writer, asJSON bool) error {
 		if s := row.spread; s != nil {
 			fmt.Fprintf(t, "%s latency\tp50 %.1f ms\tp90 %.1f ms, p99 %.1f ms, max %.1f ms\n", row.name, s.P50, s.P90, s.P99, s.Max)
 		}
+	}
+	if r.Asked != nil {
+		fmt.Fprintf(t, "matching\t%d\tof the connected devices; no other got the push\n", r.Matching)
 	}
 	if r.Expected > 0 {
 		fmt.Fprintf(t, "missing\t%d\tduplicates %d\n", r.Missing, r.Duplicates)

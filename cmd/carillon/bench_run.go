@@ -32,7 +32,7 @@ type benchApp struct {
 	card carillon.AppCard
 }
 
-// prepare opens the node, makes an app and registers the devices.
+// prepare opens the node and makes an app.
 func (b *bench) prepare(ctx context.Context, messages int) (err error) {
 	if err := enoughFiles(b.flags.Devices); err != nil {
 		return err
@@ -52,11 +52,6 @@ func (b *bench) prepare(ctx context.Context, messages int) (err error) {
 		return b.node.blame(err)
 	}
 	b.app.id = b.app.card.App.ID
-	if err := b.register(ctx); err != nil {
-		return b.node.blame(err)
-	}
-	b.result.RSSBefore, _ = b.node.rss()
-	b.cpu, _ = b.node.cpu()
 	return nil
 }
 
@@ -70,8 +65,15 @@ func (a benchApp) remove(n *node) error {
 	return n.api.DeleteApp(ctx, a.id)
 }
 
-// register registers all devices.
-func (b *bench) register(ctx context.Context) error {
+// fresh returns what a new device says of itself.
+func (b *bench) fresh(int) device.Registration {
+	return device.Registration{
+		AppKey: b.app.card.Device.AppKey, AppSecret: b.app.card.Device.AppSecret, Platform: "android", InstallID: randomHex(16),
+	}
+}
+
+// register registers all devices, each as it says of itself. What the node does afterwards is measured.
+func (b *bench) register(ctx context.Context, says func(i int) device.Registration) error {
 	b.ids = make([]device.Identity, b.flags.Devices)
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: registering}}
 	defer client.CloseIdleConnections()
@@ -88,9 +90,7 @@ func (b *bench) register(ctx context.Context) error {
 				if i >= len(b.ids) {
 					return nil
 				}
-				id, err := device.Register(ctx, b.node.server, device.Registration{
-					AppKey: b.app.card.Device.AppKey, AppSecret: b.app.card.Device.AppSecret, Platform: "android", InstallID: randomHex(16),
-				}, &device.RegisterOptions{HTTPClient: client})
+				id, err := device.Register(ctx, b.node.server, says(i), &device.RegisterOptions{HTTPClient: client})
 				if err != nil {
 					return err
 				}
@@ -99,7 +99,12 @@ func (b *bench) register(ctx context.Context) error {
 			}
 		})
 	}
-	return work.Wait()
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	b.result.RSSBefore, _ = b.node.rss()
+	b.cpu, _ = b.node.cpu()
+	return nil
 }
 
 // startFleet begins to connect the devices.

@@ -19,10 +19,11 @@ import (
 type verbs struct {
 	Serve   serveCmd   `cmd:"" help:"Run a node."`
 	App     appCmd     `cmd:"" help:"Create, list, show, change and delete apps."`
-	Device  deviceCmd  `cmd:"" help:"Register, show and list devices."`
+	Device  deviceCmd  `cmd:"" help:"Register, show, list and import devices."`
 	Push    pushCmd    `cmd:"" help:"Send a message."`
 	Listen  listenCmd  `cmd:"" help:"Be one device: connect, print what arrives, acknowledge."`
 	Bench   benchCmd   `cmd:"" help:"Be many devices and senders, and measure."`
+	Doctor  doctorCmd  `cmd:"" help:"Look for what is wrong, and repair it."`
 	Config  configCmd  `cmd:"" help:"Print, check and explain settings."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -67,6 +67,15 @@ func (f *clientFlags) client() (*caller, error) {
 	return c, nil
 }
 
+// repeating returns a client for long work, which waits for a node that is away for a moment. Several calls may be under way.
+func (f *clientFlags) repeating() (*carillon.Client, error) {
+	token, err := f.token()
+	if err != nil {
+		return nil, err
+	}
+	return carillon.New(f.Server, token, &carillon.Options{Retries: importRetries}), nil
+}
+
 // app returns name, or the only app if it is empty.
 func (c *caller) app(ctx context.Context, name string) (string, error) {
 	if name != "" {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/carillonpush/carillon/sdk/carillon"
@@ -20,6 +21,7 @@ type deviceCmd struct {
 	Register deviceRegisterCmd `cmd:"" help:"Register a device and print its id and secret."`
 	Show     deviceShowCmd     `cmd:"" help:"Show a device."`
 	List     deviceListCmd     `cmd:"" help:"List devices, newest first."`
+	Import   deviceImportCmd   `cmd:"" help:"Move devices here from another provider."`
 }
 
 // registerFlags are what a device says of itself.
@@ -32,10 +34,19 @@ type registerFlags struct {
 	Tokens     map[string]string `name:"vendor-token" mapsep:"none" placeholder:"CHANNEL=TOKEN" help:"A token of a vendor channel; repeatable."`
 }
 
-// register registers a device. Without a device key it asks the node for that of app.
+// register registers a device as the flags say.
 func (f *registerFlags) register(ctx context.Context, flags *clientFlags, app appFlag) (device.Identity, error) {
+	r, err := f.registration(ctx, flags, app)
+	if err != nil {
+		return device.Identity{}, err
+	}
+	return device.Register(ctx, flags.Server, r, nil)
+}
+
+// registration returns what a device says of itself. Without a device key it asks the node for that of app.
+func (f *registerFlags) registration(ctx context.Context, flags *clientFlags, app appFlag) (device.Registration, error) {
 	if (f.AppKey == "") != (f.AppSecret == "") {
-		return device.Identity{}, usage("--app-key and --app-secret go together")
+		return device.Registration{}, usage("--app-key and --app-secret go together")
 	}
 	r := device.Registration{
 		AppKey: f.AppKey, AppSecret: f.AppSecret, Platform: f.Platform, InstallID: f.InstallID, Attributes: f.Attributes,
@@ -43,11 +54,11 @@ func (f *registerFlags) register(ctx context.Context, flags *clientFlags, app ap
 	if r.AppKey == "" {
 		api, name, err := app.open(ctx, flags, "")
 		if err != nil {
-			return device.Identity{}, err
+			return r, err
 		}
 		card, err := api.ShowApp(ctx, name)
 		if err != nil {
-			return device.Identity{}, err
+			return r, err
 		}
 		r.AppKey, r.AppSecret = card.Device.AppKey, card.Device.AppSecret
 	}
@@ -60,7 +71,7 @@ func (f *registerFlags) register(ctx context.Context, flags *clientFlags, app ap
 		}
 		r.Tokens[channel], _ = json.Marshal(token) // a string always encodes
 	}
-	return device.Register(ctx, flags.Server, r, nil)
+	return r, nil
 }
 
 // randomHex returns n random bytes in hex.
@@ -71,6 +82,8 @@ func randomHex(n int) string {
 }
 
 type deviceRegisterCmd struct {
+	PreviousID    string `name:"previous-id" placeholder:"ID" help:"The device's id at an earlier provider: it becomes the imported device."`
+	PreviousProof string `name:"previous-proof" placeholder:"HEX" help:"That it may: HMAC-SHA256 of the id under the app's API key."`
 	registerFlags
 	appFlag
 	clientFlags
@@ -79,12 +92,23 @@ type deviceRegisterCmd struct {
 
 // Help returns what --help says below the flags.
 func (deviceRegisterCmd) Help() string {
-	return "Example:\n\n    carillon device register --app shop --platform android --attr app_version=2.1.0"
+	return `Examples:
+
+    carillon device register --app shop --platform android --attr app_version=2.1.0
+    carillon device register --app shop --previous-id 5f0c8c0e9f6b --previous-proof "$(printf %s 5f0c8c0e9f6b | openssl dgst -sha256 -hmac "$API_KEY" | sed 's/.* //')"`
 }
 
 // Run registers a device.
 func (c *deviceRegisterCmd) Run(ctx context.Context, s *streams) error {
-	id, err := c.register(ctx, &c.clientFlags, c.appFlag)
+	if c.PreviousProof != "" && c.PreviousID == "" {
+		return usage("--previous-proof goes with --previous-id")
+	}
+	r, err := c.registration(ctx, &c.clientFlags, c.appFlag)
+	if err != nil {
+		return err
+	}
+	r.PreviousID, r.PreviousProof = c.PreviousID, c.PreviousProof
+	id, err := device.Register(ctx, c.Server, r, nil)
 	if err != nil {
 		return err
 	}
@@ -97,6 +121,9 @@ func (c *deviceRegisterCmd) Run(ctx context.Context, s *streams) error {
 	}
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "device_id\t%s\nchannel_id\t%s\nsecret\t%s\n", id.DeviceID, id.ChannelID, id.Secret)
+	if c.PreviousID != "" {
+		fmt.Fprintf(w, "adopted\t%s\n", yesNo(id.Adopted))
+	}
 	if id.MQTT.Port != 0 {
 		fmt.Fprintf(w, "mqtt\t%s:%d\n", id.MQTT.Host, id.MQTT.Port)
 	}
@@ -110,7 +137,7 @@ func (c *deviceRegisterCmd) Run(ctx context.Context, s *streams) error {
 }
 
 type deviceShowCmd struct {
-	ID string `arg:"" name:"device" help:"The device's id or channel id."`
+	ID string `arg:"" name:"device" help:"The device's id, channel id, or id at an earlier provider."`
 	appFlag
 	clientFlags
 	jsonFlag
@@ -137,6 +164,14 @@ func (c *deviceShowCmd) Run(ctx context.Context, s *streams) error {
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "device_id\t%s\nchannel_id\t%s\nplatform\t%s\nregistered\t%s\n", d.ID, d.ChannelID, d.Platform,
 		d.Registered.Local().Format("2006-01-02 15:04:05"))
+	for _, line := range [][2]string{{"previous id", d.PreviousID}, {"account", d.Account}, {"tags", strings.Join(d.Tags, ", ")}} {
+		if line[1] != "" {
+			fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+		}
+	}
+	for _, a := range d.Aliases {
+		fmt.Fprintf(w, "alias\t%s=%s\n", a.Type, a.Value)
+	}
 	for _, k := range sortedKeys(d.Attributes) {
 		fmt.Fprintf(w, "%s\t%s\n", k, d.Attributes[k])
 	}
@@ -180,12 +215,28 @@ func (c *deviceListCmd) Run(ctx context.Context, s *streams) error {
 		return printJSON(s.Out, api.answer)
 	}
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DEVICE ID\tPLATFORM\tREGISTERED\tMARKS")
+	fmt.Fprintln(w, "DEVICE ID\tPLATFORM\tREGISTERED\tACCOUNT\tTAGS\tMARKS")
 	for _, d := range list.Items {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.ID, d.Platform, d.Registered.Local().Format("2006-01-02 15:04"), marks(d))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Platform, d.Registered.Local().Format("2006-01-02 15:04"), d.Account, some(d.Tags), marks(d))
 	}
 	more(s, list.Next)
 	return w.Flush()
+}
+
+// some returns the first tags, as many as a line of a list has room for.
+func some(tags []string) string {
+	const shown = 3
+	if len(tags) <= shown {
+		return strings.Join(tags, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(tags[:shown], ", "), len(tags)-shown)
+}
+
+func yesNo(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
 }
 
 func marks(d carillon.Device) string {

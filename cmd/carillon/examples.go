@@ -13,6 +13,11 @@ func (deviceCmd) Help() string {
 }
 
 // Help returns an example.
+func (doctorCmd) Help() string {
+	return "Example:\n\n    carillon doctor index"
+}
+
+// Help returns an example.
 func (benchCmd) Help() string {
 	return "Example:\n\n    carillon bench broadcast --devices 10000"
 }

@@ -16,8 +16,9 @@ import (
 )
 
 type pushCmd struct {
-	messageFlags `group:"Message"`
-	policyFlags  `group:"Message"`
+	audienceFlags `group:"Audience"`
+	messageFlags  `group:"Message"`
+	policyFlags   `group:"Message"`
 
 	File   string `name:"file" placeholder:"FILE" help:"The request in JSON instead of the message flags; - is standard input."`
 	DryRun bool   `name:"dry-run" help:"Send nothing; count whom it would reach now."`
@@ -27,10 +28,8 @@ type pushCmd struct {
 	jsonFlag
 }
 
-// messageFlags say what goes to whom.
+// messageFlags say what is sent.
 type messageFlags struct {
-	To          []string          `name:"to" placeholder:"DEVICE" help:"Device ids or channel ids; repeatable."`
-	All         bool              `name:"all" help:"To every device of the app."`
 	Title       string            `name:"title" placeholder:"TEXT" help:"Title of a notification."`
 	Body        string            `name:"body" placeholder:"TEXT" help:"Its text."`
 	URL         string            `name:"url" placeholder:"URL" help:"What touching it opens; the app unless set."`
@@ -52,6 +51,9 @@ func (pushCmd) Help() string {
 
     carillon push --app shop --to 5f0c8c0e9f6b1f2d4a7e3b5c6d8e9f01 --title 开门 --body ready
     carillon push --app shop --all --title "To all" --url https://example.com --dry-run
+    carillon push --app shop --tag vip --tag staff --title 开门
+    carillon push --app shop --alias uid=42 --alias uid=43 --title 开门
+    carillon push --app shop --where '{"and": [{"tag": "vip"}, {"not": {"active_within": "30d"}}]}' --title 'Back again?'
     carillon push --app shop --file push.json --idempotency-key order-42`
 }
 
@@ -70,13 +72,15 @@ func (c *pushCmd) Run(ctx context.Context, s *streams) error {
 	if c.DryRun {
 		opts.Query = url.Values{"dry_run": {"true"}}
 		var n carillon.Count
+		began := time.Now()
 		if err := api.Call(ctx, http.MethodPost, path, body, &n, opts); err != nil {
 			return err
 		}
+		took := time.Since(began)
 		if c.JSON {
 			return printJSON(s.Out, api.answer)
 		}
-		return printCount(s, n)
+		return printCount(s, n, took)
 	}
 	var p carillon.Push
 	if err := api.Call(ctx, http.MethodPost, path, body, &p, opts); err != nil {
@@ -92,9 +96,9 @@ func (c *pushCmd) Run(ctx context.Context, s *streams) error {
 // body returns the request: the file as it is, so that the node sees and names what it does not know, or the flags.
 func (c *pushCmd) body(stdin io.Reader) (any, error) {
 	if c.File == "" {
-		return c.request()
+		return c.request(stdin)
 	}
-	if len(c.To) > 0 || c.All || c.Title+c.Body+c.URL+c.MessageData+c.TTL+c.StartAt+c.Name+c.Group != "" || len(c.Extras) > 0 {
+	if len(c.forms()) > 0 || c.OfAlias != nil || c.Title+c.Body+c.URL+c.MessageData+c.TTL+c.StartAt+c.Name+c.Group != "" || len(c.Extras) > 0 {
 		return nil, usage("--file goes without the flags that say what to send")
 	}
 	b, err := readFile(c.File, stdin)
@@ -115,12 +119,10 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 }
 
 // request returns what the flags say.
-func (c *pushCmd) request() (carillon.PushRequest, error) {
-	var r carillon.PushRequest
-	if c.All == (len(c.To) > 0) {
-		return r, usage("say whom it is for: --to DEVICE, or --all")
+func (c *pushCmd) request(stdin io.Reader) (r carillon.PushRequest, err error) {
+	if r.Audience, err = c.audience(stdin); err != nil {
+		return r, err
 	}
-	r.Audience = carillon.Audience{All: c.All, Devices: c.To}
 	if c.Title != "" || c.Body != "" {
 		r.Message.Notification = &carillon.Notification{Title: c.Title, Body: c.Body}
 		if c.URL != "" {
@@ -160,14 +162,22 @@ func (c *pushCmd) request() (carillon.PushRequest, error) {
 	return r, nil
 }
 
-func printCount(s *streams, n carillon.Count) error {
+// printCount prints whom a dry run found, and how long the answer took.
+func printCount(s *streams, n carillon.Count, took time.Duration) error {
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "target\t%d\nonline\t%d\n", n.Target, n.Online)
 	for _, p := range sortedKeys(n.Platforms) {
 		fmt.Fprintf(w, "%s\t%d\n", p, n.Platforms[p])
 	}
+	for _, c := range sortedKeys(n.Channels) {
+		fmt.Fprintf(w, "channel %s\t%d\n", c, n.Channels[c])
+	}
 	if n.Blacklisted > 0 {
 		fmt.Fprintf(w, "blacklisted\t%d\n", n.Blacklisted)
 	}
+	if n.OverLimit > 0 {
+		fmt.Fprintf(w, "over limit\t%d\n", n.OverLimit)
+	}
+	fmt.Fprintf(w, "took\t%s\n", shortly(took))
 	return w.Flush()
 }

@@ -66,8 +66,9 @@ type (
 )
 
 // TestScripts runs testdata/*.script against a fake node. A step is lines up to an empty one: what precedes is
-// api METHOD PATH STATUS BODY, file NAME CONTENT, env, in; then run ARGS; then sent JSON (the last request's body), out
-// and err TEXT (which must be there, spaces apart), no TEXT (which must not), json JSON (all of standard output), exit CODE.
+// api METHOD PATH STATUS BODY, file NAME CONTENT, more NAME CONTENT (another line of it), env, in; then run ARGS; then sent JSON (the last request's body), out
+// and err TEXT (which must be there, spaces apart), no TEXT (which must not), json JSON (all of standard output), holds NAME
+// TEXT (a file that was written), exit CODE.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.script")
 	if err != nil || len(scripts) == 0 {
@@ -107,7 +108,10 @@ func parseScript(t *testing.T, path, content string) []step {
 			if s.files == nil {
 				s.files = map[string]string{}
 			}
-			s.files[name] = body
+			s.files[name] = body + "\n"
+		case "more":
+			name, body, _ := strings.Cut(rest, " ")
+			s.files[name] += body + "\n"
 		case "in":
 			s.stdin = rest
 		case "api":
@@ -119,7 +123,7 @@ func parseScript(t *testing.T, path, content string) []step {
 			s.api = append(s.api, scripted{f[0] + " " + f[1], status, f[3]})
 		case "run":
 			s.line, s.args = i+1, split(rest)
-		case "sent", "out", "err", "no", "json", "exit":
+		case "sent", "out", "err", "no", "json", "holds", "exit":
 			s.checks = append(s.checks, check{word, rest})
 		default:
 			t.Fatalf("%s:%d: what is %q?", path, i+1, word)
@@ -161,7 +165,7 @@ func (s step) run(t *testing.T) {
 	dir := t.TempDir()
 	fill := strings.NewReplacer("$TMP", dir).Replace
 	for name, body := range s.files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(body+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -215,6 +219,14 @@ func (s step) run(t *testing.T) {
 		t.Errorf("%d requests were made, want %d", asked, len(s.api))
 	}
 	for _, c := range s.checks {
+		if c.kind == "holds" {
+			name, want, _ := strings.Cut(c.text, " ")
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if got := fill(want); err != nil || !strings.Contains(string(b), got) {
+				t.Errorf("%s has %q, %v; want %q", name, b, err, got)
+			}
+			continue
+		}
 		c.hold(t, cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), sent)
 	}
 	if t.Failed() {
