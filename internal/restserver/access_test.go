@@ -208,13 +208,16 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 // TestDeadlines shows that a peer that stalls is given up, and that a connection is handed on without deadlines.
 func TestDeadlines(t *testing.T) {
 	s := newSite(t, restserver.Options{})
-	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-	req := httptest.NewRequest("POST", pushes, strings.NewReader(hello))
-	req.Header.Set("Authorization", key1)
-	s.handler.ServeHTTP(w, req)
-	for name, got := range map[string][]time.Time{"read": w.read, "write": w.write} {
-		if len(got) != 2 || time.Until(got[0]) < time.Second || time.Until(got[0]) > 2*time.Minute || !got[1].IsZero() {
-			t.Errorf("%s deadlines %v, want one in the next minutes and then none", name, got)
+	const files = "/v1/apps/1/files"
+	for _, tt := range []struct{ path, body string }{{pushes, hello}, {files, "a"}, {files, strings.Repeat("refused", 50)}} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		req := httptest.NewRequest("POST", tt.path, strings.NewReader(tt.body))
+		req.Header.Set("Authorization", key1)
+		s.handler.ServeHTTP(w, req)
+		for name, got := range map[string][]time.Time{"read": w.read, "write": w.write} {
+			if len(got) != 2 || time.Until(got[0]) < time.Second || time.Until(got[0]) > 10*time.Minute || !got[1].IsZero() {
+				t.Errorf("%s: %s deadlines %v, want one in the next minutes and then none", tt.path, name, got)
+			}
 		}
 	}
 }

@@ -20,10 +20,9 @@ import (
 
 // read returns the body of r, at most limit bytes of it. A body that says it is larger is refused before it is read.
 func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	large := &push.Error{Kind: push.TooLarge, Msg: "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes"}
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // else the server would read the rest to reuse the connection
-		return nil, large
+		return nil, tooLarge(limit)
 	}
 	// Writers that have no deadlines are those of tests.
 	rc := http.NewResponseController(w)
@@ -34,7 +33,7 @@ func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	switch {
 	case errors.As(err, &over):
 		w.Header().Set("Connection", "close") // a wrapped w keeps MaxBytesReader from saying so itself
-		return nil, large
+		return nil, tooLarge(limit)
 	case err != nil:
 		return nil, &push.Error{Kind: push.Invalid, Msg: "the body ended early", Err: err}
 	}
@@ -120,11 +119,14 @@ var (
 // locate returns what is wrong with raw, valid JSON, as a value of type t at path; nil if nothing is. It goes down into
 // objects and arrays until the fault is a single value's, in the order of names, so that its answer is always the same.
 func locate(t reflect.Type, raw json.RawMessage, path string) error {
+	// As encoding/json has it, null leaves a field as it is, but for types that read it themselves and are no pointers.
+	null := isNull(raw)
+	if null && path != "" && t.Kind() == reflect.Pointer {
+		return nil
+	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	// As encoding/json has it, null leaves a field as it is, but for types that read it themselves.
-	null := isNull(raw)
 	if custom := reflect.PointerTo(t); custom.Implements(jsonReader) || custom.Implements(textReader) {
 		return locateValue(t, raw, path)
 	}
@@ -205,14 +207,17 @@ func locateValue(t reflect.Type, raw json.RawMessage, path string) error {
 	}
 	var e *push.Error
 	if errors.As(err, &e) {
-		// A type that says itself what it takes names itself as the field, but for a token, which names a part of it.
-		if t == reflect.TypeFor[TokenBody]() && e.Field != "" {
+		// A type that says itself what it takes names itself as the field, but for those that name a part of it.
+		if namesParts[t] && e.Field != "" {
 			path = join(path, e.Field)
 		}
 		return invalid(path, e.Msg)
 	}
 	return invalid(path, "must be "+wanted(t))
 }
+
+// namesParts are the types that say which part of a value is at fault.
+var namesParts = map[reflect.Type]bool{reflect.TypeFor[TokenBody](): true, reflect.TypeFor[push.Where](): true}
 
 // readers are the types that read an object themselves, and the names of its members.
 var readers = map[reflect.Type][]string{

@@ -40,6 +40,11 @@ type house struct {
 		remote netip.Addr
 	} // of the last registration
 	clock time.Time
+
+	tags     []push.Tag // in order of their making
+	files    []push.File
+	uploaded []string // the lines of the last file
+	wrong    int      // devices of which the index says something else than the record
 }
 
 // A meeting is how many callers Accept has seen, and how many it waits for before it lets any go.
@@ -59,7 +64,11 @@ func newHouse() *house {
 }
 
 func (h *house) ports() restserver.House {
-	return restserver.House{Pushes: h, Events: h, Apps: registry{h}, Keys: registry{h}, Devices: registry{h}, Lists: registry{h}, Inbox: h}
+	r := registry{h}
+	return restserver.House{
+		Pushes: h, Events: h, Apps: r, Keys: r, Devices: r, Lists: r, Inbox: h,
+		Labels: r, Tags: r, Files: r, Imports: r, Doctor: r,
+	}
 }
 
 func (h *house) Accept(_ context.Context, req push.Request) (push.Push, error) {
@@ -94,7 +103,7 @@ func (h *house) Accept(_ context.Context, req push.Request) (push.Push, error) {
 		ID: push.ID(1000 + len(h.pushes)), App: req.App, Kind: push.Bulk, State: push.Accepted, Created: h.clock,
 		Start: req.Policy.Start(h.clock), Expires: req.Policy.Expiry(h.clock), Request: req,
 	}
-	if req.Audience.Direct() {
+	if req.Audience.Named() {
 		p.Kind = push.Direct
 	}
 	h.pushes = append(h.pushes, p)
@@ -263,6 +272,11 @@ func (r registry) Register(_ context.Context, reg push.Registration, auth string
 	if len(r.h.devices) >= 50 {
 		return push.Registered{}, &push.Error{Kind: push.TooMany, Msg: "too many registrations", RetryAfter: 1500 * time.Millisecond}
 	}
+	if reg.PreviousID != "" {
+		if done, err := r.adopt(reg); done.DeviceID != "" || err != nil {
+			return done, err
+		}
+	}
 	ref := push.Ref{App: 1, Ordinal: push.Ordinal(len(r.h.devices)), Generation: 1, Platform: reg.Platform}
 	d := push.Device{
 		ID: push.DeviceID(fmt.Sprintf("%032x", len(r.h.devices)+1)), ChannelID: push.ChannelID(strconv.Itoa(7000 + len(r.h.devices))),
@@ -285,7 +299,7 @@ func (r registry) Device(_ context.Context, app push.AppID, name string) (push.D
 	r.h.mu.Lock()
 	defer r.h.mu.Unlock()
 	for _, d := range r.h.devices {
-		if d.App == app && (string(d.ID) == name || string(d.ChannelID) == name) && !r.h.removed[d.ID] {
+		if d.App == app && (string(d.ID) == name || string(d.ChannelID) == name || d.PreviousID == name) && !r.h.removed[d.ID] {
 			return d, nil
 		}
 	}

@@ -20,6 +20,9 @@ type RegisterBody struct {
 	InstallID  string               `json:"install_id"`
 	Attributes map[string]string    `json:"attributes,omitempty"`
 	Tokens     map[string]TokenBody `json:"tokens,omitempty"`
+
+	PreviousID    string `json:"previous_id,omitempty"`
+	PreviousProof string `json:"previous_proof,omitempty"`
 }
 
 // RegisterAnswer is what a device gets for it.
@@ -34,11 +37,6 @@ type EventBody struct {
 	Event string  `json:"event" enum:"delivered,displayed,opened,clicked,dismissed,recalled"`
 }
 
-// AccountBody names who is logged in.
-type AccountBody struct {
-	Account string `json:"account"`
-}
-
 // Me is a device as it sees itself: a push.Device without what operators say of it, whether it is a test device and
 // whether it gets nothing.
 type Me struct {
@@ -50,6 +48,8 @@ type Me struct {
 	Tokens     map[string]push.Token `json:"tokens,omitempty"`
 	Phone      string                `json:"phone,omitempty"`
 	Account    string                `json:"account,omitempty"`
+	Tags       []string              `json:"tags,omitempty"`
+	Aliases    []push.Alias          `json:"aliases,omitempty"`
 	Network    push.Network          `json:"network,omitempty"`
 	Badge      int                   `json:"badge"`
 	Reset      bool                  `json:"reregistered,omitempty"`
@@ -61,12 +61,13 @@ func meAnswer(d push.Device, err error) (any, error) {
 	d = withAttributes(d)
 	return Me{
 		ID: d.ID, ChannelID: d.ChannelID, App: d.App, Platform: d.Platform, Attributes: d.Attributes, Tokens: d.Tokens,
-		Phone: d.Phone, Account: d.Account, Network: d.Network, Badge: d.Badge, Reset: d.Reset, Times: d.Times,
+		Phone: d.Phone, Account: d.Account, Tags: d.Tags, Aliases: d.Aliases, Network: d.Network, Badge: d.Badge, Reset: d.Reset, Times: d.Times,
 	}, err
 }
 
 // patchMe changes the device that calls.
-func (s *Server) patchMe(ctx context.Context, c *call, patch push.DevicePatch) (any, error) {
+func (s *Server) patchMe(ctx context.Context, c *call, b *MeBody) (any, error) {
+	patch := b.patch()
 	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
@@ -81,7 +82,8 @@ func (s *Server) meRoutes() {
 		summary: "Register this device",
 		doc: "Answers the names of the device and its secret, with which it connects: MQTT user name is the device id, password " +
 			"the secret. An install id that registers again sends its current secret in Authorization: Device " +
-			"DEVICE_ID:SECRET; without it the secret is replaced and the old one is dead.",
+			"DEVICE_ID:SECRET; without it the secret is replaced and the old one is dead. A device that was imported from another " +
+			"provider names the id that it had there, and shows by previous_proof that it may: adopted says that it is that device now.",
 		params: []*huma.Param{headerParam("Authorization", "Device DEVICE_ID:SECRET, when the device registers again.")},
 		body:   RegisterBody{},
 		example: `{"app_key": "3c9d1b5e7f", "app_secret": "…", "platform": "android", "install_id": "b7a1e0c2d94f4c6f8e135a7d90b2c4e6",
@@ -100,25 +102,7 @@ func (s *Server) meRoutes() {
 		summary: "Change this device", doc: "Changes what the body names and leaves the rest.",
 		body: MeBody{}, example: `{"attributes": {"app_version": "2.2.0"}, "network": "wifi"}`,
 		answers: []answer{{http.StatusOK, Me{}, "The device as it is now."}},
-	}, func(ctx context.Context, c *call, b *MeBody) (any, error) { return s.patchMe(ctx, c, b.patch()) })
-	handle(s, route{
-		method: http.MethodPut, path: "/device/v1/me/account", id: "log-in", tag: tag, access: device,
-		summary: "Log in", doc: "Says who uses this device now. It takes the place of an account that was logged in.",
-		body: AccountBody{}, example: `{"account": "user-42"}`,
-		answers: []answer{{http.StatusOK, Me{}, "The device as it is now."}},
-	}, func(ctx context.Context, c *call, b *AccountBody) (any, error) {
-		if b.Account == "" {
-			return nil, invalid("account", "has 1 to 128 bytes")
-		}
-		return s.patchMe(ctx, c, push.DevicePatch{Account: &b.Account})
-	})
-	handle(s, route{
-		method: http.MethodDelete, path: "/device/v1/me/account", id: "log-out", tag: tag, access: device,
-		summary: "Log out", doc: "Nobody uses this device now. Logging out twice is logging out once.",
-		answers: []answer{{http.StatusOK, Me{}, "The device as it is now."}},
-	}, func(ctx context.Context, c *call, _ *none) (any, error) {
-		return s.patchMe(ctx, c, push.DevicePatch{Account: new(string)})
-	})
+	}, s.patchMe)
 	handle(s, route{
 		method: http.MethodDelete, path: "/device/v1/me", id: "remove-me", tag: tag, access: device,
 		summary: "Remove this device", doc: "The secret is dead afterwards, and the connection closed.",
@@ -146,7 +130,7 @@ func (s *Server) meRoutes() {
 func (s *Server) register(ctx context.Context, c *call, b *RegisterBody) (any, error) {
 	reg := push.Registration{
 		AppKey: b.AppKey, AppSecret: b.AppSecret, Platform: b.Platform, InstallID: b.InstallID,
-		Attributes: b.Attributes, Tokens: tokens(b.Tokens),
+		Attributes: b.Attributes, Tokens: tokens(b.Tokens), PreviousID: b.PreviousID, PreviousProof: b.PreviousProof,
 	}
 	if err := reg.Validate(); err != nil {
 		return nil, err

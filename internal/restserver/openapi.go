@@ -33,6 +33,9 @@ func document(version string) *huma.OpenAPI {
 			{Name: "Apps", Description: "For administrators: apps, their settings and credentials."},
 			{Name: "Pushes", Description: "Send messages, and see what became of them."},
 			{Name: "Devices", Description: "The devices of an app, as its senders see them."},
+			{Name: "Tags and aliases", Description: "What devices are found by, for an app as a whole."},
+			{Name: "Files", Description: "Uploaded lists of devices or aliases, to send to."},
+			{Name: "Doctor", Description: "For administrators: whether what is in memory is what is in the record."},
 			{Name: "Device API", Description: "What a device calls itself. It receives over MQTT, or over the inbox stream here."},
 		},
 		Components: &huma.Components{
@@ -130,6 +133,7 @@ func aliases(r huma.Registry) {
 	r.RegisterTypeAlias(reflect.TypeFor[push.PushKind](), reflect.TypeFor[kindForm]())
 	r.RegisterTypeAlias(reflect.TypeFor[push.State](), reflect.TypeFor[stateForm]())
 	r.RegisterTypeAlias(reflect.TypeFor[push.FileOf](), reflect.TypeFor[fileOfForm]())
+	r.RegisterTypeAlias(reflect.TypeFor[push.Where](), reflect.TypeFor[whereForm]())
 }
 
 // finish corrects what Go types do not say, and describes every schema and property.
@@ -146,9 +150,9 @@ func finish(r huma.Registry) {
 	schemas["AppBody"].Required = []string{"name"}
 	delete(schemas["Message"].Properties, "recall") // for devices; senders recall by a route
 	schemas["BatchBody"].Properties["pushes"].Items = r.Schema(reflect.TypeFor[PushBody](), true, "")
-	for _, field := range [][2]string{{"Audience", "where"}, {"Message", "apns"}} {
-		schemas[field[0]].Properties[field[1]].Type = huma.TypeObject
-	}
+	schemas["Message"].Properties["apns"].Type = huma.TypeObject
+	schemas["ImportsBody"].Properties["devices"].Items = r.Schema(reflect.TypeFor[ImportBody](), true, "")
+	schemas["Alias"].Required, schemas["Aliases"].Required = []string{"value"}, []string{"values"} // without a type: untyped
 	for line := range strings.Lines(schemaText) {
 		name, doc, _ := strings.Cut(strings.TrimSpace(line), " ")
 		types, property, isProperty := strings.Cut(name, ".")
@@ -169,7 +173,9 @@ func finish(r huma.Registry) {
 var pathDocs = map[string]string{
 	"app":    "The app's id or name.",
 	"id":     "The push's id.",
-	"device": "A device id or channel id.",
+	"device": "A device id, a channel id or, of a device that was imported, the id that it had before.",
+	"tag":    "The tag, percent-encoded: any text of 1 to 128 characters.",
+	"file":   "The file's id.",
 }
 
 // queryParam returns a parameter of the query of a JSON type.

@@ -127,5 +127,10 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 // invalid returns the error for a field that breaks a rule; msg is read after the field's name.
 func invalid(field, msg string) error { return &push.Error{Kind: push.Invalid, Field: field, Msg: msg} }
 
+// tooLarge returns the error for a body of more than limit bytes.
+func tooLarge(limit int64) error {
+	return &push.Error{Kind: push.TooLarge, Msg: "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes"}
+}
+
 // denied returns the error for a caller who is known and not allowed.
 func denied(msg string) error { return &push.Error{Kind: push.Denied, Msg: msg} }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,15 +55,6 @@ func (b *PushBody) message() push.Message {
 		m.Variants = nil
 	}
 	return m
-}
-
-// audience does the same for b's audience.
-func (b *PushBody) audience() push.Audience {
-	a := b.Audience
-	if isNull(a.Where) {
-		a.Where = nil
-	}
-	return a
 }
 
 // BatchBody is many pushes at once.
@@ -139,7 +131,7 @@ func (s *Server) pushRoutes() {
 	handle(s, route{
 		method: http.MethodPost, path: "/v1/apps/{app}/pushes/batch", id: "send-batch", tag: tag, access: sender,
 		summary: "Send many pushes",
-		doc: "At most 1,000 pushes to named devices. Each is accepted or refused for itself: items has an answer or a problem " +
+		doc: "At most 1,000 pushes to devices, aliases or accounts. Each is accepted or refused for itself: items has an answer or a problem " +
 			"for each, in order. With the header Idempotency-Key the whole batch may be repeated.",
 		params: []*huma.Param{headerParam(keyHeader, "A name for this batch, at most 240 visible ASCII characters.")},
 		body:   BatchBody{}, example: `{"pushes": [` + pushExample + `]}`, limit: maxBatch,
@@ -219,7 +211,7 @@ func (c *call) request(b *PushBody, key push.Key) (push.Request, error) {
 		return push.Request{}, err
 	}
 	return push.Request{
-		App: c.app.ID, Audience: b.audience(), Message: b.message(), Policy: policy, Key: key, Origin: "rest",
+		App: c.app.ID, Audience: b.Audience, Message: b.message(), Policy: policy, Key: key, Origin: "rest",
 	}, nil
 }
 
@@ -232,10 +224,10 @@ func (s *Server) sendBatch(ctx context.Context, c *call, b *BatchBody) (any, err
 		return nil, err
 	}
 	all := BatchAnswers{Items: make([]BatchAnswer, len(b.Pushes))}
-	// All at once, so that they share commits (the store bounds what waits for them); but what names a device that an
-	// earlier one of the batch names waits for that, so that a device gets its messages in the order of the batch.
+	// All at once, so that they share commits (the store bounds what waits for them); but what names a device, or an alias or
+	// account, that an earlier one of the batch names waits for that, so that it gets its messages in the order of the batch.
 	var wg sync.WaitGroup
-	last := map[string]chan struct{}{} // by device: closed when the last push that names it is answered
+	last := map[string]chan struct{}{} // by name: closed when the last push that names it is answered
 	for i, raw := range b.Pushes {
 		req, err := c.batched(raw, "#"+strconv.Itoa(i))
 		if err != nil {
@@ -244,7 +236,7 @@ func (s *Server) sendBatch(ctx context.Context, c *call, b *BatchBody) (any, err
 		}
 		var before []chan struct{}
 		done := make(chan struct{})
-		for _, name := range req.Audience.Devices {
+		for _, name := range names(req.Audience) {
 			if earlier := last[name]; earlier != nil && earlier != done {
 				before = append(before, earlier)
 			}
@@ -268,14 +260,28 @@ func (c *call) batched(raw json.RawMessage, suffix string) (push.Request, error)
 	if err := decode(raw, &b); err != nil {
 		return push.Request{}, err
 	}
-	if !b.Audience.Direct() {
-		return push.Request{}, invalid("audience.devices", "is needed: a batch takes pushes to named devices")
+	if !b.Audience.Named() {
+		return push.Request{}, invalid("audience", "must be devices, aliases or accounts: a batch takes pushes to named devices")
 	}
 	key, err := c.key(suffix)
 	if err != nil {
 		return push.Request{}, err
 	}
 	return c.request(&b, key)
+}
+
+// names returns whom a names, so that equal names are the same devices.
+func names(a push.Audience) []string {
+	all := slices.Clone(a.Devices)
+	if a.Aliases != nil {
+		for _, v := range a.Aliases.Values {
+			all = append(all, "alias\x00"+a.Aliases.Type+"\x00"+v)
+		}
+	}
+	for _, v := range a.Accounts {
+		all = append(all, "account\x00"+v)
+	}
+	return all
 }
 
 // refuseItem returns the answer to one push of a batch that is refused.

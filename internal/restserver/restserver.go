@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"path"
 	"strings"
 	"sync"
@@ -95,7 +96,13 @@ func New(house House, opts *Options) *Server {
 	s.appRoutes()
 	s.pushRoutes()
 	s.deviceRoutes()
+	s.importRoute()
+	s.labelRoutes()
+	s.tagRoutes()
+	s.fileRoutes()
 	s.meRoutes()
+	s.meLabelRoutes()
+	s.doctorRoutes()
 	s.documentation()
 	s.mux.HandleFunc("/", s.unrouted)
 	return s
@@ -117,7 +124,31 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.noRoute(w)
 		return
 	}
-	s.mux.ServeHTTP(w, r)
+	s.mux.ServeHTTP(w, withSlash(r))
+}
+
+// slash is the segment of a path that withSlash puts in the place of "/". No name begins with NUL.
+const slash = "\x00/"
+
+// withSlash returns r with segments that are "/" alone, as a tag may be, in a form that the mux takes for a segment: it
+// takes %2F for the end of the path. checkParams puts it right again.
+func withSlash(r *http.Request) *http.Request {
+	parts := strings.Split(r.URL.EscapedPath(), "/")
+	found := false
+	for i, p := range parts {
+		if strings.EqualFold(p, "%2F") {
+			parts[i], found = "%00%2F", true
+		}
+	}
+	if !found {
+		return r
+	}
+	u := *r.URL
+	u.RawPath = strings.Join(parts, "/")
+	u.Path, _ = url.PathUnescape(u.RawPath) // the mux has RawPath only if it is Path, escaped
+	changed := *r
+	changed.URL = &u
+	return &changed
 }
 
 // noRoute answers that a path is nobody's.

@@ -27,6 +27,8 @@ type route struct {
 	access       access
 	params       []*huma.Param // query and header; those of the path are found in it
 	body         any           // a value of the body's type; nil: none
+	optional     bool          // the body may be left out, which is not the same as an empty one
+	media        []string      // what a body that is not JSON may be
 	example      string        // of the body, JSON
 	limit        int64         // of the body; 0 means maxBody
 	answers      []answer      // the first is the usual one
@@ -50,6 +52,7 @@ type call struct {
 	ref    push.Ref // on routes of a device
 	device string   // the name by which it authenticated
 	status int      // of the answer, if it is not the usual one
+	empty  bool     // there is no body
 }
 
 // bare registers a route whose handler writes the answer itself, unless it returns an error.
@@ -81,14 +84,8 @@ func (s *Server) bare(rt route, fn func(c *call) error) {
 func handle[B any](s *Server, rt route, fn func(ctx context.Context, c *call, body *B) (any, error)) {
 	s.bare(rt, func(c *call) error {
 		var body B
-		if rt.body != nil {
-			b, err := read(c.w, c.r, limitOf(&rt))
-			if err == nil {
-				err = decode(b, &body)
-			}
-			if err != nil {
-				return err
-			}
+		if err := c.take(&body); err != nil {
+			return err
 		}
 		v, err := fn(c.r.Context(), c, &body)
 		if err != nil {
@@ -101,6 +98,26 @@ func handle[B any](s *Server, rt route, fn func(ctx context.Context, c *call, bo
 		writeJSON(c.w, c.status, "application/json", v)
 		return nil
 	})
+}
+
+// take reads the body, if the route has one, into v.
+func (c *call) take(v any) error {
+	c.empty = true
+	if c.rt.body == nil {
+		return nil
+	}
+	b, err := read(c.w, c.r, limitOf(c.rt))
+	switch {
+	case err != nil:
+		return err
+	case len(b) > 0 || !c.rt.optional:
+		c.empty = false
+		return decode(b, v)
+	case c.r.Header.Get("Content-Type") != "":
+		// Some proxies drop the body of a DELETE: what was to remove one thing must not become what removes all.
+		return invalid("", "the body that Content-Type speaks of has not arrived")
+	}
+	return nil
 }
 
 // none is the body of routes without one.
@@ -137,12 +154,21 @@ func (c *call) checkParams() error {
 		}
 	}
 	for _, name := range pathParams(c.rt.path) {
-		if v := c.r.PathValue(name); !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+		if c.r.PathValue(name) == slash {
+			c.r.SetPathValue(name, "/")
+		}
+		if !clean(c.r.PathValue(name)) {
 			return notFound("no such " + name)
 		}
 	}
 	return nil
 }
+
+// clean reports whether text can be anything's name: UTF-8 without NUL.
+func clean(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
+
+// nameable reports whether text can be the name of a device, or an alias.
+func nameable(text string) bool { return text != "" && len(text) <= push.MaxTarget && clean(text) }
 
 // flag returns a boolean query parameter; absent is false.
 func (c *call) flag(name string) (bool, error) {
@@ -172,7 +198,7 @@ func (c *call) page() (cursor string, limit int, err error) {
 			return "", 0, invalid("limit", "must be a number from 1 to 1000")
 		}
 	}
-	if !utf8.ValidString(cursor) || strings.ContainsRune(cursor, 0) {
+	if !clean(cursor) {
 		return "", 0, invalid("cursor", "is not one that a list gave")
 	}
 	return cursor, limit, nil
@@ -231,7 +257,13 @@ func operation(api huma.API, rt *route) *huma.Operation {
 		if rt.example != "" {
 			m.Example = mustJSON(rt.example)
 		}
-		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": m}}
+		op.RequestBody = &huma.RequestBody{Required: !rt.optional, Content: map[string]*huma.MediaType{"application/json": m}}
+	}
+	if rt.media != nil {
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
+		for _, media := range rt.media {
+			op.RequestBody.Content[media] = &huma.MediaType{}
+		}
 	}
 	for _, a := range rt.answers {
 		resp := &huma.Response{Description: a.doc}

@@ -1,4 +1,5 @@
-// Package carillon is a client of Carillon's own REST API: apps, pushes and devices.
+// Package carillon is a client of Carillon's own REST API: apps, pushes, devices, what devices are found by (tags, aliases,
+// accounts) and lists of them.
 //
 //	c := carillon.New("http://127.0.0.1:8080", apiKey, nil)
 //	p, err := c.Send(ctx, "shop", carillon.PushRequest{
@@ -7,7 +8,7 @@
 //	}, &carillon.SendOptions{IdempotencyKey: "order-42"})
 //
 // An app is named by its id or its name. Errors that the server answers are of type *Error. Nothing is repeated unless
-// that is safe: reads are, and so are sends with an idempotency key.
+// that is safe: reads are, and so are sends with an idempotency key, and imports.
 package carillon
 
 import (
@@ -109,6 +110,8 @@ func (e *TransportError) Unwrap() error { return e.Err }
 type CallOptions struct {
 	Query          url.Values
 	IdempotencyKey string // makes a POST safe to repeat
+	Repeat         bool   // the call is safe to repeat by itself: doing it twice is doing it once
+	Long           bool   // the call takes as long as it takes: only ctx ends it, not the HTTP client's timeout
 }
 
 // maxAnswer is the most that is read of an answer: a page of a thousand devices with all their attributes fits.
@@ -127,17 +130,15 @@ func (c *Client) Call(ctx context.Context, method, path string, body, answer any
 			return fmt.Errorf("carillon: %s %s: %w", method, path, err)
 		}
 	}
-	safe := method == http.MethodGet || opts.IdempotencyKey != ""
+	safe := method == http.MethodGet || opts.IdempotencyKey != "" || opts.Repeat
 	for attempt := 0; ; attempt++ {
-		got, err := c.once(ctx, method, path, sent, opts)
+		var r io.Reader
+		if body != nil {
+			r = bytes.NewReader(sent)
+		}
+		got, err := c.once(ctx, method, path, r, opts)
 		if err == nil {
-			if answer == nil || len(got) == 0 {
-				return nil
-			}
-			if err := json.Unmarshal(got, answer); err != nil {
-				return fmt.Errorf("carillon: %s %s: the answer: %w", method, path, err)
-			}
-			return nil
+			return read(method, path, got, answer)
 		}
 		wait, again := retryable(err, attempt)
 		if !safe || !again || attempt >= c.retries || ctx.Err() != nil {
@@ -151,29 +152,46 @@ func (c *Client) Call(ctx context.Context, method, path string, body, answer any
 	}
 }
 
-// once makes a call one time.
-func (c *Client) once(ctx context.Context, method, path string, body []byte, opts *CallOptions) ([]byte, error) {
+// read decodes an answer, if there is one and somebody wants it.
+func read(method, path string, got []byte, answer any) error {
+	if answer == nil || len(got) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(got, answer); err != nil {
+		return fmt.Errorf("carillon: %s %s: the answer: %w", method, path, err)
+	}
+	return nil
+}
+
+// once makes a call one time. body is nil for none.
+func (c *Client) once(ctx context.Context, method, path string, body io.Reader, opts *CallOptions) ([]byte, error) {
 	target := c.base + path
 	if len(opts.Query) > 0 {
 		target += "?" + opts.Query.Encode()
 	}
-	var r io.Reader
-	if body != nil {
-		r = bytes.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, r)
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, &TransportError{method, path, err}
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	req.Header.Set("Accept", "application/json")
-	if body != nil {
+	switch body.(type) {
+	case nil:
+	case *bytes.Reader: // what Call has encoded
 		req.Header.Set("Content-Type", "application/json")
+	default:
+		req.Header.Set("Content-Type", "application/octet-stream")
 	}
 	if opts.IdempotencyKey != "" {
 		req.Header.Set("Idempotency-Key", opts.IdempotencyKey)
 	}
-	resp, err := c.http.Do(req)
+	client := c.http
+	if opts.Long {
+		patient := *c.http
+		patient.Timeout = 0
+		client = &patient
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
@@ -228,11 +246,19 @@ func retryable(err error, attempt int) (wait time.Duration, again bool) {
 // appPath returns the path of an app, and of what is below it.
 func appPath(app string, below ...string) string {
 	var b strings.Builder
-	b.WriteString("/v1/apps/" + url.PathEscape(app))
+	b.WriteString("/v1/apps/" + escape(app))
 	for _, part := range below {
-		b.WriteString("/" + url.PathEscape(part))
+		b.WriteString("/" + escape(part))
 	}
 	return b.String()
+}
+
+// escape returns part as one segment of a path, whatever it is: a tag may be "a/b", or "..", which would lead elsewhere.
+func escape(part string) string {
+	if part == "." || part == ".." {
+		return strings.ReplaceAll(part, ".", "%2E")
+	}
+	return url.PathEscape(part)
 }
 
 // A List is one page of a list, newest first.

@@ -61,3 +61,25 @@ func ExampleError() {
 	}
 	// Output: invalid policy.ttl
 }
+
+func ExampleAnd() {
+	where := carillon.And(
+		carillon.WhereTag("vip"),
+		carillon.Not(carillon.WhereAttr("app_version", "=", "2.0")),
+		carillon.WhereActiveWithin(7*24*time.Hour),
+	)
+	server := answering(200, `{"target": 1200, "online": 410}`)
+	defer server.Close()
+
+	c := carillon.New(server.URL, "API key", nil)
+	defer c.Close()
+	n, err := c.DryRun(context.Background(), "shop", carillon.PushRequest{
+		Audience: carillon.Audience{Where: where},
+		Message:  carillon.Message{Notification: &carillon.Notification{Title: "开门"}},
+	})
+	fmt.Println(string(where))
+	fmt.Println(n.Target, n.Online, err)
+	// Output:
+	// {"and":[{"tag":"vip"},{"not":{"attr":"app_version","op":"=","value":"2.0"}},{"active_within":"168h0m0s"}]}
+	// 1200 410 <nil>
+}

@@ -77,7 +77,7 @@ function schemaBlock(doc, title, schema) {
   return block;
 }
 
-function curl(method, path, op, example) {
+function curl(method, path, op, example, upload) {
   const schemes = (op.security || []).flatMap((s) => Object.keys(s));
   let line = "curl";
   if (method !== "get") line += " -X " + method.toUpperCase();
@@ -86,6 +86,7 @@ function curl(method, path, op, example) {
   else if (schemes.includes("admin")) line += " -H 'Authorization: Bearer ADMIN_TOKEN'";
   line += " " + location.origin + path.replaceAll("{", "").replaceAll("}", "").replace("/apps/app", "/apps/APP");
   if (example) line += " \\\n  -d '" + JSON.stringify(example, null, 2).replaceAll("'", "'\\''") + "'";
+  if (upload) line += " \\\n  --data-binary @FILE";
   return line;
 }
 
@@ -111,8 +112,10 @@ function operation(doc, method, path, op) {
     sec.append(el("h4", null, "Parameters"), list);
   }
   const body = op.requestBody && op.requestBody.content["application/json"];
-  if (body) sec.append(schemaBlock(doc, "Body", body.schema));
-  sec.append(el("h4", null, "Example"), el("pre", null, curl(method, path, op, body && body.example)));
+  const upload = op.requestBody && !body;
+  if (body) sec.append(schemaBlock(doc, op.requestBody.required ? "Body" : "Body, which may be left out", body.schema));
+  if (upload) sec.append(el("h4", null, "Body: " + Object.keys(op.requestBody.content).join(" or ")));
+  sec.append(el("h4", null, "Example"), el("pre", null, curl(method, path, op, body && body.example, upload)));
   for (const [status, resp] of Object.entries(op.responses || {})) {
     if (status === "default") continue;
     const json = resp.content && resp.content["application/json"];
