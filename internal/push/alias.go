@@ -6,9 +6,15 @@ type Alias struct {
 	Value string `json:"value"`
 }
 
-// Validate reports a type that has more than 128 bytes, or a value that has not 1 to 128.
+// Validate reports a type that has more than 128 bytes, or a value that has not 1 to 128; Field is "type" or "value".
 func (a Alias) Validate() error {
-	return Aliases{Type: a.Type, Values: []string{a.Value}}.validate()
+	if err := validateAliasType(a.Type); err != nil {
+		return err
+	}
+	if a.Value == "" || len(a.Value) > MaxTarget || !text(a.Value) {
+		return invalid("value", "has 1 to 128 bytes of UTF-8, without NUL")
+	}
+	return nil
 }
 
 // Aliases are aliases of one type.
@@ -18,10 +24,17 @@ type Aliases struct {
 }
 
 func (a Aliases) validate() error {
-	if len(a.Type) > MaxTarget || !text(a.Type) {
-		return invalid("type", "has at most 128 bytes of UTF-8, without NUL")
+	if err := validateAliasType(a.Type); err != nil {
+		return err
 	}
 	return within("values", names(a.Values))
+}
+
+func validateAliasType(t string) error {
+	if len(t) > MaxTarget || !text(t) {
+		return invalid("type", "has at most 128 bytes of UTF-8, without NUL")
+	}
+	return nil
 }
 
 // AliasLimits are the rules under which aliases are given. The zero AliasLimits has no limit.

@@ -14,8 +14,13 @@ const (
 
 var editNames = [...]string{"", "put", "add", "delete"}
 
-// MarshalText returns "put", "add" or "delete".
-func (op EditOp) MarshalText() ([]byte, error) { return []byte(editNames[op]), nil }
+// MarshalText returns "put", "add" or "delete". Invalid for anything else.
+func (op EditOp) MarshalText() ([]byte, error) {
+	if op < Put || op > Delete {
+		return nil, invalid("op", "is put, add or delete")
+	}
+	return []byte(editNames[op]), nil
+}
 
 // UnmarshalText reads "put", "add" or "delete".
 func (op *EditOp) UnmarshalText(b []byte) error {
@@ -63,6 +68,8 @@ func (e LabelEdit) Validate() error {
 	switch {
 	case e.Op < Put || e.Op > Delete:
 		return invalid("op", "is put, add or delete")
+	case e.All > AllAliases || e.All != 0 && e.Op != Delete:
+		return invalid("op", "is not delete, which alone takes all tags or all aliases")
 	case len(e.Tags) > MaxLabels:
 		return invalid("tags", "are at most 1000")
 	case len(e.Aliases) > MaxLabels:

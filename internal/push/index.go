@@ -12,7 +12,7 @@ type IndexRow struct {
 	Phone       bool   // whether it has one
 	Tokens      uint16 // a bit for each channel of which it has a token, by position in TokenChannels
 	Registered  int64  // seconds since 1970
-	Active      Day    // the last one
+	Active      Day    // the last one; 0 for a device that was imported and never came
 	Bound       Day    // when the account was logged in that is; 0 while none is
 	Unbound     Day    // when the last account was logged out; 0 while one is, or if none ever was
 	Attributes  []Attribute
@@ -34,18 +34,21 @@ func (d *DeviceRow) Index() IndexRow {
 			r.Tokens |= 1 << i
 		}
 	}
-	r.Registered, r.Active = d.Registered.Unix(), DayOf(d.LastActive)
-	if !d.Bound.IsZero() {
-		r.Bound = DayOf(d.Bound)
-	}
-	if !d.Unbound.IsZero() {
-		r.Unbound = DayOf(d.Unbound)
-	}
+	r.Registered = d.Registered.Unix()
+	r.Active, r.Bound, r.Unbound = dayOf(d.LastActive), dayOf(d.Bound), dayOf(d.Unbound)
 	for k, v := range d.Attributes {
 		r.Attributes = append(r.Attributes, Attribute{k, v})
 	}
 	r.Tags = d.TagIDs
 	return r
+}
+
+// dayOf returns the day of t, 0 for no time.
+func dayOf(t time.Time) Day {
+	if t.IsZero() {
+		return 0
+	}
+	return DayOf(t)
 }
 
 // A Tally divides a set of devices.

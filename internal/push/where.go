@@ -1,6 +1,8 @@
 package push
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -57,13 +59,31 @@ type WhereAlias Aliases
 // WhereAccount holds for devices on which one of some accounts is logged in.
 type WhereAccount []string
 
-// WhereAttr holds for devices whose attribute Name compares so with the values. "=" and "in" take any of Values; the
-// others compare with one. app_version and os_version compare as versions (CompareVersions), other attributes as numbers:
-// there <, <=, > and >= hold for values that are numbers only. A device without the attribute is in none of them, nor in "!=".
+// WhereAttr holds for devices whose attribute Name compares so with a value, or for OpIn equals one of several. A device
+// without the attribute is in none of them, nor in "!=". See Holds for what is equal, and what is above what.
 type WhereAttr struct {
 	Name   string
 	Op     Operator
-	Values []string // one, or for OpIn 1 to MaxDirect
+	Values []string // one, or for OpIn 1 to MaxDirect; none is empty
+}
+
+// Holds reports whether l, which is valid, holds for a device whose attribute is value; "" means that it has none. "=",
+// "!=" and "in" compare the text as it is: "1.0" is not "1.00". The others compare app_version and os_version as versions
+// (CompareVersions) and all else as numbers (ParseNumber), where they hold for values that are numbers only.
+func (l WhereAttr) Holds(value string) bool {
+	switch {
+	case value == "":
+		return false
+	case l.Op == OpIsNot:
+		return value != l.Values[0]
+	case !l.Op.Ordered():
+		return slices.Contains(l.Values, value)
+	case IsVersion(l.Name):
+		return l.Op.of(CompareVersions(value, l.Values[0]))
+	}
+	have, isNumber := ParseNumber(value)
+	want, _ := ParseNumber(l.Values[0]) // validate has seen it
+	return isNumber && l.Op.of(cmp.Compare(have, want))
 }
 
 // An Operator compares an attribute.
@@ -85,11 +105,25 @@ func (op Operator) Ordered() bool {
 	return op == OpBelow || op == OpAtMost || op == OpAbove || op == OpAtLeast
 }
 
+// of reports whether op, which is ordered, holds for two values of which the first is below (-1), equal to (0) or above (1)
+// the second.
+func (op Operator) of(order int) bool {
+	switch op {
+	case OpBelow:
+		return order < 0
+	case OpAtMost:
+		return order <= 0
+	case OpAbove:
+		return order > 0
+	}
+	return order >= 0
+}
+
 // WherePlatform holds for devices of some platforms.
 type WherePlatform []Platform
 
-// WhereWithin holds for devices to which Event happened in the last For. It is as fine as a day (in UTC): the day of the
-// moment For ago counts in full.
+// WhereWithin holds for devices to which Event happened in the last For, which is positive. It is as fine as a day (in
+// UTC): the day of the moment For ago counts in full.
 type WhereWithin struct {
 	Event DayEvent
 	For   time.Duration
@@ -106,7 +140,7 @@ const (
 )
 
 // WhereRegistered holds for devices that registered at After or later, and earlier than Before. A zero time is no bound;
-// one of them is set. It is as fine as a second.
+// one of them is set. Years are 0 to 9999, so that it can be written down. It is as fine as a second.
 type WhereRegistered struct{ After, Before time.Time }
 
 // WherePush holds for devices of which Mark is true for a push of the app: MarkDelivered ("reached") or MarkOpened.
@@ -150,17 +184,23 @@ const (
 // exist is not its matter.
 func (w Where) Validate() error {
 	nodes := 0
-	return w.check(&nodes)
+	err := w.check(&nodes)
+	if nodes > MaxWhereNodes {
+		return errTooManyNodes // the whole is too large, not the part at which that was noticed
+	}
+	return err
 }
+
+var errTooManyNodes = invalid("", "has more than 4096 parts")
 
 func (w Where) check(nodes *int) error {
 	if *nodes++; *nodes > MaxWhereNodes {
-		return invalid("", "has more than 4096 parts")
+		return errTooManyNodes
 	}
 	switch {
 	case w.Join == JoinNone && w.Leaf == nil:
 		return invalid("", "asks nothing")
-	case w.Join == JoinNone:
+	case w.Leaf != nil && w.Join == JoinNone && len(w.Of) == 0:
 		return w.Leaf.validate()
 	case w.Leaf != nil:
 		return invalid("", "is a leaf and joins others")
@@ -170,7 +210,10 @@ func (w Where) check(nodes *int) error {
 		return invalid("not", "negates one expression")
 	}
 	name := joinNames[w.Join]
-	if len(w.Of) == 0 {
+	switch {
+	case name == "":
+		return invalid("", "joins in an unknown way")
+	case len(w.Of) == 0:
 		return invalid(name, "joins nothing: at least one expression")
 	}
 	for i := range w.Of {
@@ -217,11 +260,11 @@ func (l WhereAttr) validate() error {
 	case l.Op != OpIn && len(l.Values) != 1:
 		return invalid("value", "is missing")
 	}
-	field := "value"
-	if l.Op == OpIn {
-		field = "in"
-	}
-	for _, v := range l.Values {
+	for i, v := range l.Values {
+		field := "value"
+		if l.Op == OpIn {
+			field = "in[" + strconv.Itoa(i) + "]"
+		}
 		if v == "" || len(v) > MaxAttributeValue || !text(v) {
 			return invalid(field, "a value has 1 to 256 bytes of UTF-8, without NUL")
 		}
@@ -240,6 +283,9 @@ func (l WherePlatform) validate() error {
 }
 
 func (l WhereWithin) validate() error {
+	if l.Event != EventActive && l.Event != EventBound && l.Event != EventUnbound {
+		return invalid("", "asks for an unknown event")
+	}
 	if l.For <= 0 {
 		return invalid(string(l.Event), "must be a duration like 36h or 7d")
 	}
@@ -252,12 +298,25 @@ func (l WhereRegistered) validate() error {
 		return invalid("registered", "has after, before or both")
 	case !l.After.IsZero() && !l.Before.IsZero() && !l.After.Before(l.Before):
 		return invalid("registered.before", "must be later than after")
+	case !written(l.After):
+		return invalid("registered.after", "is not in the years 0 to 9999")
+	case !written(l.Before):
+		return invalid("registered.before", "is not in the years 0 to 9999")
 	}
 	return nil
 }
 
+// written reports whether t can be written in JSON, which knows four digits of a year.
+func written(t time.Time) bool {
+	_, err := t.MarshalJSON()
+	return err == nil
+}
+
 func (l WherePush) validate() error {
-	if l.Push <= 0 {
+	switch {
+	case l.Mark != MarkDelivered && l.Mark != MarkOpened:
+		return invalid("", "asks for an unknown mark")
+	case l.Push <= 0:
 		return invalid(l.name(), "is a push id")
 	}
 	return nil
@@ -282,7 +341,12 @@ func (l WhereHas) validate() error {
 	return invalid("has", `is "phone", or "token." and a channel`)
 }
 
-func (l WhereFlag) validate() error { return nil }
+func (l WhereFlag) validate() error {
+	if l.Flag != FlagOnline && l.Flag != FlagTest && l.Flag != FlagBlacklisted {
+		return invalid("", "asks for an unknown flag")
+	}
+	return nil
+}
 
 // A TagID is a tag's number inside its app, from 1. It is never given again.
 type TagID uint32

@@ -1,12 +1,12 @@
 package push
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // ParseWhere reads the JSON form of an expression (docs/audiences.md). What is wrong is Invalid with the path of the part:
@@ -15,14 +15,22 @@ func ParseWhere(b []byte) (Where, error) {
 	if len(b) > MaxWhere {
 		return Where{}, invalid("", "is more than 1 MiB")
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return Where{}, invalid("", "is not JSON")
+	if !utf8.Valid(b) { // encoding/json would put U+FFFD into names, which are other names then
+		return Where{}, invalid("", "is not UTF-8")
+	}
+	v, err := readTree(b)
+	if err != nil {
+		return Where{}, err
 	}
 	nodes := 0
-	return parseWhere(v, &nodes)
+	w, err := parseWhere(v, &nodes)
+	switch {
+	case nodes > MaxWhereNodes: // the whole is too large, not the part at which that was noticed
+		return Where{}, errTooManyNodes
+	case err != nil:
+		return Where{}, err
+	}
+	return w, nil
 }
 
 // UnmarshalJSON reads w as ParseWhere does.
@@ -54,7 +62,7 @@ func (w Where) tree() any {
 
 func parseWhere(v any, nodes *int) (Where, error) {
 	if *nodes++; *nodes > MaxWhereNodes {
-		return Where{}, invalid("", "the expression has more than 4096 parts")
+		return Where{}, errTooManyNodes
 	}
 	members, ok := v.(map[string]any)
 	if !ok {
@@ -72,10 +80,10 @@ func parseWhere(v any, nodes *int) (Where, error) {
 		return Not(of), within(name, err)
 	}
 	leaf, err := leafParsers[name](members)
-	if err == nil {
-		err = leaf.validate()
+	if err != nil {
+		return Where{}, err
 	}
-	return Is(leaf), err
+	return Is(leaf), leaf.validate()
 }
 
 func parseList(name string, v any, nodes *int) (Where, error) {
@@ -86,7 +94,8 @@ func parseList(name string, v any, nodes *int) (Where, error) {
 	case len(list) == 0:
 		return Where{}, invalid(name, "joins nothing: at least one expression")
 	case len(list) > MaxWhereNodes:
-		return Where{}, invalid(name, "the expression has more than 4096 parts")
+		*nodes += len(list)
+		return Where{}, errTooManyNodes
 	}
 	w := Where{Join: JoinAnd, Of: make([]Where, len(list))}
 	if name == "or" {
@@ -111,9 +120,11 @@ func discriminator(members map[string]any) (string, error) {
 	for _, k := range slices.Sorted(maps.Keys(members)) {
 		_, leaf := leafParsers[k]
 		switch {
+		case members[k] == twice{}:
+			return "", invalid(shown(k), "is there twice")
 		case slices.Contains(others, k):
 		case !leaf && k != "and" && k != "or" && k != "not":
-			return "", invalid(k, "is nothing that can be asked")
+			return "", invalid(shown(k), "is nothing that can be asked")
 		case found != "":
 			return "", invalid(k, "stands beside "+found+": join them with and or or")
 		default:
@@ -151,17 +162,11 @@ func parseTag(m map[string]any) (Leaf, error) {
 }
 
 func parseAlias(m map[string]any) (Leaf, error) {
-	parts, ok := m["alias"].(map[string]any)
-	if !ok {
-		return nil, invalid("alias", `must be {"type": …, "values": […]}`)
+	parts, err := partsOf("alias", m["alias"], "type", "values")
+	if err != nil {
+		return nil, err
 	}
 	var a WhereAlias
-	for k := range parts {
-		if k != "type" && k != "values" {
-			return nil, invalid("alias."+k, "is not a part of an alias")
-		}
-	}
-	var err error
 	if t, ok := parts["type"]; ok {
 		if a.Type, err = str("alias.type", t); err != nil {
 			return nil, err
@@ -237,27 +242,25 @@ func parsePlatform(m map[string]any) (Leaf, error) {
 }
 
 func parseRegistered(m map[string]any) (Leaf, error) {
-	parts, ok := m["registered"].(map[string]any)
-	if !ok {
-		return nil, invalid("registered", `must be {"after": …, "before": …}`)
+	parts, err := partsOf("registered", m["registered"], "after", "before")
+	if err != nil {
+		return nil, err
 	}
 	var r WhereRegistered
 	for _, k := range slices.Sorted(maps.Keys(parts)) {
-		into := &r.After
-		switch k {
-		case "after":
-		case "before":
+		into, field := &r.After, "registered."+k
+		if k == "before" {
 			into = &r.Before
-		default:
-			return nil, invalid("registered."+k, "is not after or before")
 		}
-		s, err := str("registered."+k, parts[k])
+		s, err := str(field, parts[k])
 		if err != nil {
 			return nil, err
 		}
-		if *into, err = time.Parse(time.RFC3339, s); err != nil {
-			return nil, invalid("registered."+k, "must be a time like 2026-11-25T09:00:00+08:00")
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil || t.IsZero() { // which would be no bound
+			return nil, invalid(field, "must be a time like 2026-11-25T09:00:00+08:00")
 		}
+		*into = t.UTC() // in which it can always be written
 	}
 	return r, nil
 }
