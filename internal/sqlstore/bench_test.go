@@ -155,3 +155,126 @@ func BenchmarkReceipts(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkChangeDevices stores devices a thousand a change: new ones, then what is known of others, in random places. A
+// row a second is a device a second.
+func BenchmarkChangeDevices(b *testing.B) {
+	const size = 1000
+	benchStores(b, func(b *testing.B, s *sqlstore.Store, _ *atomic.Int64) {
+		ctx, known := context.Background(), push.Ordinal(0)
+		add := func(n int) error {
+			rows := make([]push.DeviceRow, n)
+			for i := range rows {
+				rows[i] = benchDevice(known)
+				known++
+			}
+			return s.ChangeDevices(ctx, push.DeviceChange{App: 1, Add: rows, What: "register"})
+		}
+		run := func(name string, f func() error) {
+			b.Run(name, func(b *testing.B) {
+				for b.Loop() {
+					if err := f(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(size*b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
+		run("add", func() error { return add(size) })
+		for known < 100_000 {
+			if err := add(size); err != nil {
+				b.Fatal(err)
+			}
+		}
+		pick := func(change func(*push.DeviceRow)) []push.DeviceRow {
+			seen := map[push.Ordinal]bool{}
+			var rows []push.DeviceRow
+			for len(rows) < size {
+				o := push.Ordinal(rand.Uint32N(uint32(known)))
+				if seen[o] {
+					continue
+				}
+				seen[o] = true
+				d := benchDevice(o)
+				change(&d)
+				rows = append(rows, d)
+			}
+			return rows
+		}
+		run("tag", func() error {
+			rows := pick(func(d *push.DeviceRow) { d.TagIDs = append(d.TagIDs, push.TagID(1000+rand.IntN(100))) })
+			return s.ChangeDevices(ctx, push.DeviceChange{App: 1, Save: rows, What: "tags"})
+		})
+		run("account", func() error {
+			rows := pick(func(d *push.DeviceRow) { d.Account = fmt.Sprint(rand.Uint64()) })
+			return s.ChangeDevices(ctx, push.DeviceChange{App: 1, Save: rows, What: "account"})
+		})
+		run("alias", func() error {
+			edits := make([]push.AliasEdit, size)
+			for i, d := range pick(func(*push.DeviceRow) {}) {
+				edits[i] = push.AliasEdit{Ordinal: d.Ref.Ordinal, Op: push.Put, Alias: push.Alias{Type: "uid", Value: fmt.Sprint(rand.IntN(100_000))}}
+			}
+			return s.ChangeDevices(ctx, push.DeviceChange{
+				App: 1, Aliases: edits, Limits: push.AliasLimits{PerDevice: 128, Devices: 128}, What: "aliases",
+			})
+		})
+		run("touch", func() error {
+			ordinals := make([]push.Ordinal, size)
+			for i := range ordinals {
+				ordinals[i] = push.Ordinal(rand.Uint32N(uint32(known)))
+			}
+			return s.Touch(ctx, 1, push.Day(20_000+rand.Uint32N(1<<20)), ordinals)
+		})
+	})
+}
+
+// BenchmarkChangeDevice stores what is known of one device a change, as most changes do, from many callers.
+func BenchmarkChangeDevice(b *testing.B) {
+	benchStores(b, func(b *testing.B, s *sqlstore.Store, commits *atomic.Int64) {
+		const devices = 20_000
+		for first := push.Ordinal(0); first < devices; first += 1000 {
+			var rows []push.DeviceRow
+			for o := range push.Ordinal(1000) {
+				rows = append(rows, benchDevice(first+o))
+			}
+			if err := s.ChangeDevices(context.Background(), push.DeviceChange{App: 1, Add: rows, What: "register"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		commits.Store(0)
+		callers(b, 256, func(i int64) error {
+			d := benchDevice(push.Ordinal(rand.Uint32N(devices)))
+			d.Epoch = uint32(i)
+			return s.ChangeDevices(context.Background(), push.DeviceChange{App: 1, Save: []push.DeviceRow{d}, What: "attributes"})
+		})
+		b.ReportMetric(float64(b.N)/float64(commits.Load()), "rows/commit")
+	})
+}
+
+// BenchmarkScanIndex reads what the index needs of a million devices, as a start without a snapshot does.
+func BenchmarkScanIndex(b *testing.B) {
+	benchStores(b, func(b *testing.B, s *sqlstore.Store, _ *atomic.Int64) {
+		for first := push.Ordinal(0); first < benchDevices; first += 2000 {
+			rows := make([]push.DeviceRow, 2000)
+			for i := range rows {
+				rows[i] = benchDevice(first + push.Ordinal(i))
+			}
+			if err := s.ChangeDevices(context.Background(), push.DeviceChange{App: 1, Add: rows, What: "register"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for b.Loop() {
+			var n atomic.Int64
+			err := s.ScanIndex(context.Background(), 1, func(r push.IndexRow) error {
+				if len(r.Tags) == 10 && len(r.Attributes) == 8 {
+					n.Add(1)
+				}
+				return nil
+			})
+			if err != nil || n.Load() != benchDevices {
+				b.Fatalf("scanned %d devices, %v, want %d", n.Load(), err, benchDevices)
+			}
+		}
+		b.ReportMetric(float64(benchDevices*b.N)/b.Elapsed().Seconds(), "rows/s")
+	})
+}

@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"encoding/hex"
+	"encoding/json"
 	"strconv"
 	"strings"
 )
@@ -28,6 +30,12 @@ type traits struct {
 	remote bool              // whether commits wait for another process
 	// keys returns a relation with the columns n (position, from 0) and names, out of one parameter that keyArg makes.
 	keys func(param string, names ...string) string
+	// lookup returns what follows FROM in a query of the rows d of a table for which where holds and whose column is one of the
+	// values in one parameter: of ints, texts or blobs, as intsArg, textsArg and blobsArg make it, each once. It ends with conditions,
+	// to which AND may add others. An index that begins with the columns of where, and then has column, is used.
+	lookup func(table, where, column, param string, k kind) string
+	// among returns the condition, of a statement that changes a table, that a row is one of those that lookup has found.
+	among func(found string) string
 	// session is the query that names the connection it runs on, as two numbers. end ends the connection that they name,
 	// if it is another's or lost, and returns 0 when the server has nothing of it any more. Both are empty where a connection
 	// is not another process's.
@@ -38,6 +46,15 @@ type traits struct {
 	full     func(error) bool // whether an error says that the disk is full
 	conflict func(error) bool // whether an error says that a key exists
 }
+
+// A kind is a type of values.
+type kind uint8
+
+const (
+	ints kind = iota
+	texts
+	blobs
+)
 
 // A column is one column of rows to insert or remove, by position. One of the slices is set.
 type column struct {
@@ -109,4 +126,25 @@ func keyArg(n int, row func(i int) []int64) string {
 		b = append(b, ']')
 	}
 	return string(append(b, ']'))
+}
+
+// intsArg, textsArg and blobsArg return the parameter of lookup.
+func intsArg[T ~uint32 | ~int64](all []T) string { return listArg(all) }
+
+func textsArg(all []string) string { return listArg(all) }
+
+func blobsArg(all [][]byte) string {
+	list := make([]string, len(all))
+	for i, b := range all {
+		list[i] = hex.EncodeToString(b)
+	}
+	return listArg(list)
+}
+
+func listArg[T any](all []T) string {
+	b, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // numbers and strings
+	}
+	return string(b)
 }

@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"testing"
+
+	"github.com/carillonpush/carillon/internal/push"
 )
 
 // SetVFS makes Open use a file system of SQLite that a test has registered.
@@ -14,7 +16,46 @@ var (
 	UnpackReceipts = unpackReceipts
 	PackOrdinals   = packOrdinals
 	UnpackOrdinals = unpackOrdinals
+	PackDevice     = packDevice
+	PackActive     = packActive
+	UnpackActive   = unpackActive
 )
+
+// A DeviceReader unpacks devices one after another, as a scan does.
+type DeviceReader struct {
+	u     unpacked
+	known interner
+}
+
+// Device returns what the packed form says of a device, and what it says for the index.
+func (r *DeviceReader) Device(b []byte) (push.DeviceRow, push.IndexRow, error) {
+	var d push.DeviceRow
+	err := unpackDevice(b, &r.u, &r.known)
+	if err == nil {
+		r.u.device(&d)
+	}
+	return d, r.u.row, err
+}
+
+// Lookups returns what follows FROM in the queries that find rows by lists of values, as the database of s writes it, by the
+// index that each needs.
+func (s *Store) Lookups() map[string]string {
+	all := map[string]string{
+		"device by ordinal":  s.lookup("device", "app = ?1", "ordinal", "?2", ints),
+		"device by install":  s.lookup("device", "app = ?1 AND removed = 0", "install", "?2", blobs),
+		"device by account":  s.lookup("device", "app = ?1 AND account <> ''", "account", "?2", texts) + " AND removed = 0",
+		"device by phone":    s.lookup("device", "app = ?1 AND phone <> ''", "phone", "?2", texts) + " AND removed = 0",
+		"device by previous": s.lookup("device", "app = ?1 AND removed = 0 AND previous <> ''", "previous", "?2", texts),
+		"alias by ordinal":   s.lookup("alias", "app = ?1", "ordinal", "?2", ints) + " ORDER BY ordinal, at",
+		"alias by value":     s.lookup("alias", "app = ?1 AND type = 'x'", "value", "?2", texts) + " ORDER BY at",
+		"tag by id":          s.lookup("tag", "app = ?1", "id", "?2", ints),
+		"tag by name":        s.lookup("tag", "app = ?1 AND removed = 0", "name", "?2", texts),
+	}
+	for name, from := range all {
+		all[name] = s.dialect.rebind(from)
+	}
+	return all
+}
 
 // Hold keeps commits waiting until the returned function is called.
 func (s *Store) Hold() (release func()) {

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -148,15 +149,8 @@ func (s *Store) trimSample(t *tx, batch []*write) error {
 	if len(all) == 0 {
 		return nil
 	}
-	counts := ""
-	for i, d := range all {
-		if i > 0 {
-			counts += " + "
-		}
-		counts += "(SELECT count(*) FROM " + inboxTable.of(d) + " i WHERE i.app = k.app AND i.ordinal = k.ordinal AND i.expires > ?1)"
-	}
 	var over []box
-	err := t.each("SELECT k.n, "+counts+" FROM "+s.dialect.traits().keys("?2", "app", "ordinal")+" k", func(rows *sql.Rows) error {
+	err := t.each("SELECT k.n, "+counts(all, "?1", "k.app")+" FROM "+s.dialect.traits().keys("?2", "app", "ordinal")+" k", func(rows *sql.Rows) error {
 		var n, count int
 		err := rows.Scan(&n, &count)
 		if err == nil && count > s.limit(boxes[n].app) {
@@ -170,6 +164,15 @@ func (s *Store) trimSample(t *tx, batch []*write) error {
 		}
 	}
 	return err
+}
+
+// counts returns how many rows of an app's inbox k.ordinal expire after now, as a term.
+func counts(all []push.Day, now, app string) string {
+	parts := make([]string, len(all))
+	for i, d := range all {
+		parts[i] = "(SELECT count(*) FROM " + inboxTable.of(d) + " i WHERE i.app = " + app + " AND i.ordinal = k.ordinal AND i.expires > " + now + ")"
+	}
+	return "(" + strings.Join(append(parts, "0"), " + ") + ")"
 }
 
 // trim drops the oldest rows of an inbox that holds more than it may.
@@ -282,6 +285,34 @@ func (s *Store) payloads(ctx context.Context, day push.Day, pushes []*push.Deliv
 		}
 		return nil
 	}, keyArg(len(pushes), func(i int) []int64 { return []int64{int64(pushes[i].ID)} }))
+}
+
+// Full returns how many of the devices, each counted once, have an inbox with limit rows or more that expire after now.
+func (s *Store) Full(ctx context.Context, app push.AppID, devices []push.Ordinal, limit int, now time.Time) (int, error) {
+	sorted := slices.Clone(devices)
+	slices.Sort(sorted)
+	full := 0
+	for page := range slices.Chunk(slices.Compact(sorted), devicePage) {
+		n := 0
+		err := s.days.stable(func() error {
+			all := s.days.from(inboxTable, push.DayOf(now))
+			if n = 0; len(all) == 0 || limit <= 0 {
+				if limit <= 0 {
+					n = len(page)
+				}
+				return nil
+			}
+			count := counts(all, "?1", "?2")
+			_, err := s.read.one(ctx, "SELECT count(*) FROM "+s.dialect.traits().keys("?3", "ordinal")+" k WHERE "+count+" >= ?4",
+				[]any{now.UnixMilli(), int64(app), keyArg(len(page), func(i int) []int64 { return []int64{int64(page[i])} }), limit}, &n)
+			return err
+		})
+		if err != nil {
+			return 0, push.Wrap("sqlstore.Full", err)
+		}
+		full += n
+	}
+	return full, nil
 }
 
 // Withdraw removes what still waits of a direct push, marks it with m in the same commit, and returns how many rows.

@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -24,6 +26,28 @@ func (s *Store) PutMeta(ctx context.Context, key string, value []byte) error {
 		return err
 	})
 	return push.Wrap("sqlstore.PutMeta", err)
+}
+
+// RecordID returns a value that is this record's alone, made by the first call, and the same ever after.
+func (s *Store) RecordID(ctx context.Context) (id [16]byte, err error) {
+	const op, key = "sqlstore.RecordID", "record"
+	b, err := s.Meta(ctx, key)
+	if errors.Is(err, push.NotFound) {
+		fresh := make([]byte, len(id))
+		_, _ = rand.Read(fresh) // never fails
+		err = s.commit.do(ctx, len(fresh), func(t *tx) error {
+			_, err := t.exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING", key, fresh)
+			return err
+		})
+		if err == nil {
+			b, err = s.Meta(ctx, key)
+		}
+	}
+	if err == nil && len(b) != len(id) {
+		err = errPacked
+	}
+	copy(id[:], b)
+	return id, push.Wrap(op, err)
 }
 
 // Empty reports whether the record holds nothing that was made under a keyring: no app, not even one that was deleted.

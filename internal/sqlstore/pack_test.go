@@ -101,6 +101,10 @@ func fill(v reflect.Value) {
 			v.Set(reflect.ValueOf(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)))
 			return
 		}
+		if v.Type() == reflect.TypeFor[push.Where]() {
+			v.Set(reflect.ValueOf(push.And(push.Is(push.WhereTag("t")), push.Not(push.Is(push.WhereHas(push.HasPhone))))))
+			return
+		}
 		for i := range v.NumField() {
 			if v.Field(i).CanSet() {
 				fill(v.Field(i))

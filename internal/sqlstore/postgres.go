@@ -106,6 +106,14 @@ func (postgresDialect) traits() traits {
 			}
 			return b.String() + " FROM jsonb_array_elements(" + param + "::text::jsonb) WITH ORDINALITY AS j(v, n))"
 		},
+		lookup: func(table, where, column, param string, k kind) string {
+			value := [...]string{ints: "k.v::bigint", texts: "k.v", blobs: "decode(k.v, 'hex')"}[k]
+			// OFFSET 0 keeps the planner from turning the search around: for a table that it believes to be empty, and that may have
+			// grown since, it would read all of the app. A plan is kept.
+			return "jsonb_array_elements_text(" + param + "::text::jsonb) AS k(v) CROSS JOIN LATERAL (SELECT ctid, * FROM " + table +
+				" WHERE " + where + " AND " + column + " = " + value + " OFFSET 0) d WHERE true"
+		},
+		among: func(found string) string { return "ctid = ANY (ARRAY (SELECT d.ctid FROM " + found + "))" },
 		// A process id is used again, so its start belongs to its name.
 		session:  "SELECT pid, " + backendStart + " FROM pg_stat_activity WHERE pid = pg_backend_pid()",
 		end:      "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = ?1 AND " + backendStart + " = ?2",

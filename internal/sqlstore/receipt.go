@@ -155,6 +155,17 @@ func (v *varints) signed() int64 {
 	return n
 }
 
+// bytes returns the next n bytes, which are part of what is read.
+func (v *varints) bytes(n uint64) []byte {
+	if n > uint64(len(v.b)) {
+		v.bad = true
+		return nil
+	}
+	b := v.b[:n]
+	v.b = v.b[n:]
+	return b
+}
+
 // unfoldedPage is how many rows of the log one read takes: each holds the receipts of a commit.
 const unfoldedPage = 32
 

@@ -78,6 +78,11 @@ func (sqliteDialect) traits() traits {
 			}
 			return b.String() + " FROM json_each(" + param + "))"
 		},
+		lookup: func(table, where, column, param string, k kind) string {
+			value := [...]string{ints: "value", texts: "value", blobs: "unhex(value)"}[k]
+			return table + " d WHERE " + where + " AND " + column + " IN (SELECT " + value + " FROM json_each(" + param + "))"
+		},
+		among: func(found string) string { return "rowid IN (SELECT d.rowid FROM " + found + ")" },
 		// A failed write to the file leaves the connection in a state that only a new one is surely free of.
 		broken:   func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_IOERR },
 		stale:    func(error) bool { return false },

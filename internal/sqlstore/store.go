@@ -120,6 +120,11 @@ func (s *Store) start(ctx context.Context) error {
 	return s.countInbox(ctx)
 }
 
+// lookup returns what follows FROM, as the dialect makes it.
+func (s *Store) lookup(table, where, column, param string, k kind) string {
+	return s.dialect.traits().lookup(table, where, column, param, k)
+}
+
 // onClose adds f to what Close does, before what was added earlier.
 func (s *Store) onClose(f func() error) { s.stop = append(s.stop, f) }
 

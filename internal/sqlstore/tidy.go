@@ -78,17 +78,6 @@ func (s *Store) tidyKeys(ctx context.Context, now time.Time, left func() bool) e
 		(SELECT app, namespace, key FROM dedupe WHERE expires <= ? ORDER BY expires LIMIT ?)`, ms)
 }
 
-// tidyChanges removes the beginning of the change feed.
-func (s *Store) tidyChanges(ctx context.Context, now time.Time, left func() bool) error {
-	ms := now.Add(-changeKeep).UnixMilli()
-	oldest := int64(0)
-	found, err := s.read.one(ctx, "SELECT at FROM change ORDER BY seq LIMIT 1", nil, &oldest)
-	if err != nil || !found || oldest > ms {
-		return err
-	}
-	return s.slices(ctx, left, tidySlice, "DELETE FROM change WHERE at <= ? AND seq IN (SELECT seq FROM change ORDER BY seq LIMIT ?)", ms)
-}
-
 // targetsAfter finds the next hashes of targets, and whether a live push has each. It goes from hash to hash, past the
 // chunks of each.
 const targetsAfter = `WITH RECURSIVE h (hash, n) AS (
@@ -302,11 +291,22 @@ func (s *Store) purge(ctx context.Context, app push.AppID) error {
 	id := int64(app)
 	for _, statement := range []string{
 		"DELETE FROM device WHERE app = ?1 AND ordinal IN (SELECT ordinal FROM device WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM alias WHERE app = ?1 AND (type, value, ordinal) IN (SELECT type, value, ordinal FROM alias WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM tag WHERE app = ?1 AND id IN (SELECT id FROM tag WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM file WHERE app = ?1 AND id IN (SELECT id FROM file WHERE app = ?1 LIMIT ?2)",
 		"DELETE FROM dedupe WHERE app = ?1 AND (namespace, key) IN (SELECT namespace, key FROM dedupe WHERE app = ?1 LIMIT ?2)",
 	} {
 		if err := s.slices(ctx, always, tidySlice, statement, id); err != nil {
 			return err
 		}
+	}
+	err := s.slices(ctx, always, blobSlice,
+		"DELETE FROM file_part WHERE app = ?1 AND (id, n) IN (SELECT id, n FROM file_part WHERE app = ?1 LIMIT ?2)", id)
+	if err != nil {
+		return err
+	}
+	if err := s.purgeChanges(ctx, app); err != nil {
+		return err
 	}
 	for full := true; full; {
 		page, err := s.ended(ctx, "app = ?1", id)

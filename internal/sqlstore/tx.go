@@ -19,6 +19,8 @@ type writer struct {
 	conn  *sql.Conn // nil while there is none
 	stmts map[string]*sql.Stmt
 	raw   map[string]*rawStmt
+
+	stamped int64 // what stamp has returned last
 }
 
 // A rawStmt is a statement of the driver itself, for statements that run once a row: database/sql would cost as much as
@@ -182,6 +184,14 @@ func (t *tx) one(query string, args []any, into ...any) (bool, error) {
 	}, args...)
 	return found, err
 }
+
+// lookup returns what follows FROM, as the dialect makes it.
+func (t *tx) lookup(table, where, column, param string, k kind) string {
+	return t.w.dialect.traits().lookup(table, where, column, param, k)
+}
+
+// among returns the condition that a row of lookup's table is one of those found.
+func (t *tx) among(found string) string { return t.w.dialect.traits().among(found) }
 
 // run runs a statement that takes no parameters and is not worth keeping.
 func (t *tx) run(statement string) error {

@@ -179,6 +179,33 @@ func testWaiting(t *testing.T, p *Ports) {
 	same(t, "waiting", got, want)
 }
 
+func testFull(t *testing.T, p *Ports) {
+	full := func(what string, app push.AppID, limit int, now time.Time, want int, devices ...push.Ordinal) {
+		t.Helper()
+		got, err := p.Inbox.Full(t.Context(), app, devices, limit, now)
+		if err != nil || got != want {
+			t.Errorf("%s: got %d, %v, want %d", what, got, err, want)
+		}
+	}
+	full("before the first push", 1, 1, noon, 0, 1, 2)
+	// 1 has three rows in two days, 2 has two, 3 has one that expires soon.
+	accept(t, p, direct(1, 24*time.Hour, 1, 2), direct(1, 72*time.Hour, 1, 2), direct(1, 72*time.Hour, 1), direct(1, time.Minute, 3))
+	full("as many as the limit", 1, 2, noon, 2, 1, 2, 3, 4)
+	full("each counted once", 1, 3, noon, 1, 1, 1, 1)
+	full("more than any has", 1, 4, noon, 0, 1, 2, 3)
+	full("one row", 1, 1, noon, 3, 1, 2, 3, 4)
+	full("of those that have not expired", 1, 1, noon.Add(time.Minute), 2, 1, 2, 3, 4)
+	full("when a day is over", 1, 1, noon.Add(25*time.Hour), 2, 1, 2)
+	full("another app", 2, 1, noon, 0, 1, 2, 3)
+	full("a limit of nothing", 1, 0, noon, 4, 1, 2, 3, 4)
+	full("nobody", 1, 1, noon, 0)
+	many := make([]push.Ordinal, 3000)
+	for i := range many {
+		many[i] = push.Ordinal(i)
+	}
+	full("many", 1, 1, noon, 3, many...)
+}
+
 func testSweep(t *testing.T, p *Ports) {
 	soon, later := direct(1, time.Minute, 1, 2, 3, 4, 5), direct(1, 72*time.Hour, 1)
 	tomorrow := direct(1, 24*time.Hour, 6, 7)

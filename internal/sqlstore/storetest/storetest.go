@@ -29,6 +29,9 @@ var (
 	_ report.Store           = (*sqlstore.Store)(nil)
 	_ registry.AppStore      = (*sqlstore.Store)(nil)
 	_ registry.DeviceStore   = (*sqlstore.Store)(nil)
+	_ registry.LabelStore    = (*sqlstore.Store)(nil)
+	_ registry.FeedStore     = (*sqlstore.Store)(nil)
+	_ registry.FileStore     = (*sqlstore.Store)(nil)
 	_ registry.ActivityStore = (*sqlstore.Store)(nil)
 	_ Meta                   = (*sqlstore.Store)(nil)
 )
@@ -49,11 +52,12 @@ type Ports struct {
 	Report   report.Store
 	Apps     registry.AppStore
 	Devices  registry.DeviceStore
+	Labels   registry.LabelStore
+	Feed     registry.FeedStore
+	Files    registry.FileStore
 	Activity registry.ActivityStore
 	Meta     Meta
 
-	// Changes returns the change feed after a sequence, at most limit rows.
-	Changes func(ctx context.Context, after int64, limit int) ([]push.Change, error)
 	// Logged returns what the record has told of committed receipts, since it was opened.
 	Logged func() []push.Logged
 	// Reopen closes the record and opens it again, as a restart does.
@@ -80,8 +84,8 @@ func Open(t *testing.T, url string, opts *sqlstore.Options) *Ports {
 		logged = append(logged, row)
 	})
 	return &Ports{
-		Record: s, Inbox: s, Receipts: s, Bulk: s, Report: s, Apps: s, Devices: s, Activity: s, Meta: s,
-		Changes: s.Changes,
+		Record: s, Inbox: s, Receipts: s, Bulk: s, Report: s, Apps: s, Meta: s,
+		Devices: s, Labels: s, Feed: s, Files: s, Activity: s,
 		Logged: func() []push.Logged {
 			mu.Lock()
 			defer mu.Unlock()
@@ -115,6 +119,7 @@ func Test(t *testing.T, open func(t *testing.T) *Ports) {
 		{"receipts take rows away", testReceipts},
 		{"withdraw", testWithdraw},
 		{"waiting devices", testWaiting},
+		{"full inboxes", testFull},
 		{"sweep in slices", testSweep},
 		{"days are dropped when they are over", testDays},
 		{"a bulk push from begin to end", testBulk},
@@ -127,10 +132,23 @@ func Test(t *testing.T, open func(t *testing.T) *Ports) {
 		{"apps and credentials", testApps},
 		{"a deleted app leaves nothing", testDeleteApp},
 		{"devices", testDevices},
-		{"scan devices", testScan},
+		{"a change is all or nothing", testChangeRefused},
+		{"what is unique is handed over in one change", testHandOver},
+		{"changes at once", testChangesAtOnce},
+		{"scan the index", testScan},
+		{"holders of every name", testHolders},
+		{"tags", testTags},
+		{"aliases", testAliases},
+		{"aliases within limits", testAliasLimits},
+		{"aliases that push the oldest out", testAliasEvict},
+		{"aliases change as their rules say", testAliasModel},
+		{"a device that is removed loses its aliases", testAliasRemoved},
 		{"the change feed is in order", testChanges},
 		{"the change feed goes back a month", testChangesOver},
 		{"activity", testTouch},
+		{"files", testFiles},
+		{"files expire", testFilesExpire},
+		{"a record has an id", testRecordID},
 		{"meta", testMeta},
 		{"a restart changes nothing", testRestart},
 	} {

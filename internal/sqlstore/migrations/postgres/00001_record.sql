@@ -31,36 +31,80 @@ CREATE TABLE credential (
 );
 CREATE UNIQUE INDEX credential_key ON credential (service, key) WHERE shared = 0;
 
+-- What is asked for has columns; what only the index needs is packed, attributes and tags too: see packed.go.
 CREATE TABLE device (
-    app         BIGINT NOT NULL,
-    ordinal     BIGINT NOT NULL,
-    generation  BIGINT NOT NULL,
-    platform    BIGINT NOT NULL,
-    epoch       BIGINT NOT NULL,
-    install     BYTEA    NOT NULL,
-    attributes  TEXT    NOT NULL, -- JSON, '' for none
-    tokens      TEXT    NOT NULL, -- JSON, '' for none
-    phone       TEXT    NOT NULL,
-    account     TEXT    NOT NULL,
-    network     TEXT    NOT NULL,
-    test        BIGINT NOT NULL,
-    blacklisted BIGINT NOT NULL,
-    badge       BIGINT NOT NULL,
-    reset       BIGINT NOT NULL,
-    registered  BIGINT NOT NULL,
-    active      BIGINT NOT NULL,
-    removed     BIGINT NOT NULL,
+    app      BIGINT NOT NULL,
+    ordinal  BIGINT NOT NULL,
+    install  BYTEA NOT NULL,
+    account  TEXT NOT NULL, -- '' for none, as the next two
+    phone    TEXT NOT NULL,
+    previous TEXT NOT NULL, -- its id at another provider
+    active   BIGINT NOT NULL,
+    removed  BIGINT NOT NULL,
+    network  TEXT NOT NULL,
+    badge    BIGINT NOT NULL,
+    reset    BIGINT NOT NULL,
+    tokens   TEXT NOT NULL, -- JSON, '' for none
+    packed   BYTEA NOT NULL,
     PRIMARY KEY (app, ordinal)
 );
 CREATE UNIQUE INDEX device_install ON device (app, install) WHERE removed = 0;
+CREATE UNIQUE INDEX device_previous ON device (app, previous) WHERE removed = 0 AND previous <> '';
+CREATE INDEX device_account ON device (app, account) WHERE account <> '';
+CREATE INDEX device_phone ON device (app, phone) WHERE phone <> '';
+
+-- A tag's id is never given again, so a tag that was removed stays.
+CREATE TABLE tag (
+    app     BIGINT NOT NULL,
+    id      BIGINT NOT NULL,
+    name    TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    removed BIGINT NOT NULL,
+    PRIMARY KEY (app, id)
+);
+CREATE UNIQUE INDEX tag_name ON tag (app, name) WHERE removed = 0;
+
+-- Registered devices only.
+CREATE TABLE alias (
+    app     BIGINT NOT NULL,
+    type    TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    ordinal BIGINT NOT NULL,
+    at      BIGINT NOT NULL, -- microseconds: the order in which aliases were given, no two alike
+    PRIMARY KEY (app, type, value, ordinal)
+);
+CREATE INDEX alias_device ON alias (app, ordinal, at);
 
 CREATE TABLE change (
     seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     app     BIGINT NOT NULL,
     ordinal BIGINT NOT NULL,
-    what    TEXT    NOT NULL,
-    at      BIGINT NOT NULL
+    what    TEXT NOT NULL,
+    at      BIGINT NOT NULL,
+    data    BYTEA -- of many devices: see packActive
 );
+
+-- Uploaded files. Parts are there before their file is; those whose file never came go when they expire.
+CREATE TABLE file (
+    app     BIGINT NOT NULL,
+    id      TEXT NOT NULL,
+    lines   BIGINT NOT NULL,
+    bytes   BIGINT NOT NULL,
+    created BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    PRIMARY KEY (app, id)
+);
+CREATE INDEX file_expires ON file (expires);
+
+CREATE TABLE file_part (
+    app     BIGINT NOT NULL,
+    id      TEXT NOT NULL,
+    n       BIGINT NOT NULL,
+    lines   BYTEA NOT NULL,
+    expires BIGINT NOT NULL,
+    PRIMARY KEY (app, id, n)
+);
+CREATE INDEX file_part_expires ON file_part (expires);
 
 -- Bulk pushes. A direct push is a row of its day's table.
 CREATE TABLE push (

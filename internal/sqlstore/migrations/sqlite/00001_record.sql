@@ -31,36 +31,80 @@ CREATE TABLE credential (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX credential_key ON credential (service, key) WHERE shared = 0;
 
+-- What is asked for has columns; what only the index needs is packed, attributes and tags too: see packed.go.
 CREATE TABLE device (
-    app         INTEGER NOT NULL,
-    ordinal     INTEGER NOT NULL,
-    generation  INTEGER NOT NULL,
-    platform    INTEGER NOT NULL,
-    epoch       INTEGER NOT NULL,
-    install     BLOB    NOT NULL,
-    attributes  TEXT    NOT NULL, -- JSON, '' for none
-    tokens      TEXT    NOT NULL, -- JSON, '' for none
-    phone       TEXT    NOT NULL,
-    account     TEXT    NOT NULL,
-    network     TEXT    NOT NULL,
-    test        INTEGER NOT NULL,
-    blacklisted INTEGER NOT NULL,
-    badge       INTEGER NOT NULL,
-    reset       INTEGER NOT NULL,
-    registered  INTEGER NOT NULL,
-    active      INTEGER NOT NULL,
-    removed     INTEGER NOT NULL,
+    app      INTEGER NOT NULL,
+    ordinal  INTEGER NOT NULL,
+    install  BLOB NOT NULL,
+    account  TEXT NOT NULL, -- '' for none, as the next two
+    phone    TEXT NOT NULL,
+    previous TEXT NOT NULL, -- its id at another provider
+    active   INTEGER NOT NULL,
+    removed  INTEGER NOT NULL,
+    network  TEXT NOT NULL,
+    badge    INTEGER NOT NULL,
+    reset    INTEGER NOT NULL,
+    tokens   TEXT NOT NULL, -- JSON, '' for none
+    packed   BLOB NOT NULL,
     PRIMARY KEY (app, ordinal)
 );
 CREATE UNIQUE INDEX device_install ON device (app, install) WHERE removed = 0;
+CREATE UNIQUE INDEX device_previous ON device (app, previous) WHERE removed = 0 AND previous <> '';
+CREATE INDEX device_account ON device (app, account) WHERE account <> '';
+CREATE INDEX device_phone ON device (app, phone) WHERE phone <> '';
+
+-- A tag's id is never given again, so a tag that was removed stays.
+CREATE TABLE tag (
+    app     INTEGER NOT NULL,
+    id      INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    PRIMARY KEY (app, id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX tag_name ON tag (app, name) WHERE removed = 0;
+
+-- Registered devices only.
+CREATE TABLE alias (
+    app     INTEGER NOT NULL,
+    type    TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    at      INTEGER NOT NULL, -- microseconds: the order in which aliases were given, no two alike
+    PRIMARY KEY (app, type, value, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX alias_device ON alias (app, ordinal, at);
 
 CREATE TABLE change (
     seq     INTEGER PRIMARY KEY AUTOINCREMENT,
     app     INTEGER NOT NULL,
     ordinal INTEGER NOT NULL,
-    what    TEXT    NOT NULL,
-    at      INTEGER NOT NULL
+    what    TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    data    BLOB -- of many devices: see packActive
 );
+
+-- Uploaded files. Parts are there before their file is; those whose file never came go when they expire.
+CREATE TABLE file (
+    app     INTEGER NOT NULL,
+    id      TEXT NOT NULL,
+    lines   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (app, id)
+) WITHOUT ROWID;
+CREATE INDEX file_expires ON file (expires);
+
+CREATE TABLE file_part (
+    app     INTEGER NOT NULL,
+    id      TEXT NOT NULL,
+    n       INTEGER NOT NULL,
+    lines   BLOB NOT NULL,
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (app, id, n)
+);
+CREATE INDEX file_part_expires ON file_part (expires);
 
 -- Bulk pushes. A direct push is a row of its day's table.
 CREATE TABLE push (
