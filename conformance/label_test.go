@@ -117,7 +117,6 @@ func TestMosquittoIsToldWhyItsLabelsAreRefused(t *testing.T) {
 		{"not JSON", "device/attributes", `language=zh`, "json"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n.t = t
 			says, err := n.publish(p, "mqttv5", tt.topic, tt.payload)
 			says = strings.ToLower(says)
 			if !strings.Contains(says, "payload format invalid") || !strings.Contains(says, tt.says) {
