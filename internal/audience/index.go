@@ -1,38 +1,33 @@
-// Package audience is the index in memory: for each app the sets of its registered devices, by platform and by what
-// operators say of them. It answers whom a push is for without a look at the record.
+// Package audience is the index in memory: for each app the sets of its registered devices, by all that can be asked of
+// them. It answers whom a push is for without a look at the record (docs/adr/0006-audience-index.md).
 //
-// The index follows the record: whoever changes a device commits first and then calls Apply, one change of one device
-// after the other. A set that was asked for is a copy, so a push that has its target keeps it whatever happens later.
+// An app is chunks of 65,536 ordinals, and a chunk has a small set for each value of each dimension. A question is answered
+// chunk by chunk, under the lock of one chunk at a time: a device is seen in a state that it had, and no single moment is
+// promised across chunks.
+//
+// The index follows the record: whoever changes a device commits first and then calls Apply, one change of one device after
+// the other. A set that was asked for is a copy, so a push that has its target keeps it whatever happens later.
 package audience
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// An Index is the sets of all apps. The zero Index is empty and ready to use. It is safe for concurrent use: each app
-// has a lock of its own, which is held for one device, or for copying sets (about a millisecond for ten million devices).
+// An Index is the sets of all apps. The zero Index is empty and ready to use. It is safe for concurrent use: a change holds
+// the lock of one chunk for about a microsecond, a question that of one chunk after the other for as long as it works there.
 type Index struct {
 	// mu guards the map; what is in it has locks of its own.
 	mu   sync.RWMutex
 	apps map[push.AppID]*app
 }
 
-// An app is the sets of one app. They hold registered devices only.
-type app struct {
-	// mu guards all fields.
-	mu          sync.RWMutex
-	platforms   [push.Web + 1]ordset.Set
-	test        ordset.Set
-	blacklisted ordset.Set
-	generations map[push.Ordinal]uint8 // where it is not 1
-	next        uint64                 // the ordinal that was never given; 1<<32 when none is left
-}
-
-// find returns the sets of an app, nil if no device of it was ever seen.
+// find returns an app, nil if nothing of it was ever seen.
 func (x *Index) find(id push.AppID) *app {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -49,53 +44,16 @@ func (x *Index) make(id push.AppID) *app {
 		x.apps = make(map[push.AppID]*app)
 	}
 	if x.apps[id] == nil {
-		x.apps[id] = &app{generations: make(map[push.Ordinal]uint8)}
+		x.apps[id] = new(app)
 	}
 	return x.apps[id]
 }
 
-// Apply makes the index say of a device what row says: put it into the sets it belongs to, and take it out of the
-// others, of all if it was removed. Applying a row twice is applying it once. A row without a platform is ignored.
-func (x *Index) Apply(row push.DeviceRow) {
-	if !row.Ref.Platform.Valid() {
-		return
-	}
-	a, o := x.make(row.Ref.App), row.Ref.Ordinal
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	registered := row.Removed.IsZero()
-	for _, p := range push.Platforms() {
-		put(&a.platforms[p], o, registered && p == row.Ref.Platform)
-	}
-	put(&a.test, o, registered && row.Test)
-	put(&a.blacklisted, o, registered && row.Blacklisted)
-	if registered && row.Ref.Generation != 1 {
-		a.generations[o] = row.Ref.Generation
-	} else {
-		delete(a.generations, o)
-	}
-	a.next = max(a.next, uint64(o)+1)
-}
-
-func put(s *ordset.Set, o push.Ordinal, in bool) {
-	if in {
-		s.Add(o)
-	} else {
-		s.Remove(o)
-	}
-}
-
-// Take returns an ordinal of app that no device ever had, and never returns it again. TooMany if there is none left.
-// An ordinal that is then not used stays a gap.
-func (x *Index) Take(id push.AppID) (push.Ordinal, error) {
-	a := x.make(id)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.next > math.MaxUint32 {
-		return 0, &push.Error{Op: "audience.Take", Kind: push.TooMany, Msg: "the app has had as many devices as an app can have"}
-	}
-	a.next++
-	return push.Ordinal(a.next - 1), nil
+// Apps returns the apps of which the index knows anything, in order.
+func (x *Index) Apps() []push.AppID {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return slices.Sorted(maps.Keys(x.apps))
 }
 
 // Drop forgets an app.
@@ -105,32 +63,173 @@ func (x *Index) Drop(id push.AppID) {
 	delete(x.apps, id)
 }
 
-// Find returns the whole ref of the registered device that has ordinal o. What a caller knows of it, from a name, must
-// be compared with that: the ordinal may have had another generation.
-func (x *Index) Find(id push.AppID, o push.Ordinal) (push.Ref, bool) {
-	a := x.find(id)
-	if a == nil {
-		return push.Ref{}, false
+// Apply makes the index say of a device what row says: put it into the sets it belongs to, and take it out of the others,
+// of all if it was removed. It needs no older row, and applying a row twice is applying it once. Only the last active day
+// does not go back while the device is registered: see Touch. A row of a registered device without a platform is ignored.
+// Tags that are not of the app are ignored, and so are attributes that cannot be indexed.
+func (x *Index) Apply(row push.IndexRow) {
+	if row.Removed || row.Ref.Platform.Valid() {
+		x.make(row.Ref.App).apply(&row)
 	}
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	p, ok := a.platform(o)
-	if !ok {
-		return push.Ref{}, false
-	}
-	ref := push.Ref{App: id, Ordinal: o, Generation: 1, Platform: p}
-	if g, ok := a.generations[o]; ok {
-		ref.Generation = g
-	}
-	return ref, true
 }
 
-// platform returns the platform of a registered device. a.mu is held.
-func (a *app) platform(o push.Ordinal) (push.Platform, bool) {
-	for _, p := range push.Platforms() {
-		if a.platforms[p].Has(o) {
-			return p, true
+// Touch notes the day on which devices were last active, of those that are registered, unless a later one is known. The
+// set is read only.
+func (x *Index) Touch(id push.AppID, day push.Day, devices *ordset.Set) {
+	a := x.find(id)
+	if a == nil {
+		return
+	}
+	v, code := devices.View(), dayCode(day)
+	var list []uint16
+	for key := range v.Keys() {
+		c := a.at(key)
+		if c == nil {
+			continue
+		}
+		list = v.List(key, list[:0])
+		c.mu.Lock()
+		for _, o := range list {
+			c.touch(o, code)
+		}
+		c.mu.Unlock()
+	}
+}
+
+// Take returns an ordinal of app that no device ever had, and never returns it again. TooMany if there is none left.
+// An ordinal that is then not used stays a gap.
+func (x *Index) Take(id push.AppID) (push.Ordinal, error) {
+	a := x.make(id)
+	for {
+		next := a.next.Load()
+		if next > math.MaxUint32 {
+			return 0, &push.Error{Op: "audience.Take", Kind: push.TooMany, Msg: "the app has had as many devices as an app can have"}
+		}
+		if a.next.CompareAndSwap(next, next+1) {
+			return push.Ordinal(next), nil
 		}
 	}
-	return 0, false
+}
+
+// device calls f with the chunk of o under its lock, if there is one.
+func (x *Index) device(id push.AppID, o push.Ordinal, f func(c *chunk, o uint16)) {
+	a := x.find(id)
+	if a == nil {
+		return
+	}
+	if c := a.at(ordset.Key(o)); c != nil {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		f(c, uint16(o))
+	}
+}
+
+// Find returns the whole ref of the registered device that has ordinal o. What a caller knows of it, from a name, must
+// be compared with that: the ordinal may have had another generation.
+func (x *Index) Find(id push.AppID, o push.Ordinal) (ref push.Ref, ok bool) {
+	x.device(id, o, func(c *chunk, low uint16) {
+		if p := c.head(low).platform; p != 0 {
+			ref, ok = push.Ref{App: id, Ordinal: o, Generation: c.generationOf(low), Platform: p}, true
+		}
+	})
+	return ref, ok
+}
+
+// Epoch returns the epoch of the secret of the device that has, or last had, ordinal o; 0 if there never was one.
+func (x *Index) Epoch(id push.AppID, o push.Ordinal) (epoch uint32) {
+	x.device(id, o, func(c *chunk, low uint16) { epoch = c.epoch[low] })
+	return epoch
+}
+
+// Marks returns what operators say of the device that has ordinal o; nothing if none is registered.
+func (x *Index) Marks(id push.AppID, o push.Ordinal) (test, blacklisted bool) {
+	x.device(id, o, func(c *chunk, low uint16) {
+		flags := c.head(low).flags
+		test, blacklisted = flags>>flagTest&1 != 0, flags>>flagBlacklisted&1 != 0
+	})
+	return test, blacklisted
+}
+
+// each calls f for every chunk of an app under its lock, in order.
+func (x *Index) each(id push.AppID, f func(key uint16, c *chunk)) {
+	a := x.find(id)
+	if a == nil {
+		return
+	}
+	a.each(func(key uint16, c *chunk) {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		f(key, c)
+	})
+}
+
+// collect returns the union of one set of each chunk; which may return nil for none.
+func (x *Index) collect(id push.AppID, which func(*chunk) *set) *ordset.Set {
+	var b ordset.Builder
+	x.each(id, func(key uint16, c *chunk) {
+		switch s := which(c); {
+		case s == nil:
+		case s.bits != nil:
+			b.Words(key, s.bits, s.n)
+		default:
+			b.List(key, s.list)
+		}
+	})
+	return b.Set()
+}
+
+// All returns the registered devices. The caller owns the set.
+func (x *Index) All(id push.AppID) *ordset.Set {
+	return x.collect(id, func(c *chunk) *set { return &c.all })
+}
+
+// Platforms returns how many devices are registered, by platform; platforms without devices are left out.
+func (x *Index) Platforms(id push.AppID) map[push.Platform]int {
+	counts := make(map[push.Platform]int)
+	x.each(id, func(_ uint16, c *chunk) {
+		for _, p := range push.Platforms() {
+			if n := c.platforms[p].n; n > 0 {
+				counts[p] += n
+			}
+		}
+	})
+	return counts
+}
+
+// Before returns at most limit registered devices of app with ordinals below before (0: from the newest on), the
+// greatest first, and where to go on, 0 at the end. A page may hold fewer than limit, even none, while next is not 0:
+// one call looks at one chunk.
+func (x *Index) Before(id push.AppID, before push.Ordinal, limit int) (page []push.Ordinal, next push.Ordinal) {
+	a := x.find(id)
+	if a == nil {
+		return nil, 0
+	}
+	at := a.next.Load() // one above what is looked at; as wide as needed to stand above the last ordinal
+	if before != 0 {
+		at = min(at, uint64(before))
+	}
+	if at == 0 {
+		return nil, 0
+	}
+	floor := (at - 1) &^ (chunkSize - 1)
+	c := a.at(ordset.Key(push.Ordinal(floor)))
+	if c == nil {
+		return nil, push.Ordinal(floor)
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for at > floor && len(page) < limit {
+		at--
+		if c.head(uint16(at)).platform != 0 {
+			page = append(page, push.Ordinal(at))
+		}
+	}
+	return page, push.Ordinal(at)
+}
+
+// Bytes returns about how much memory the index takes for an app.
+func (x *Index) Bytes(id push.AppID) int {
+	n := 0
+	x.each(id, func(_ uint16, c *chunk) { n += c.bytes() })
+	return n
 }

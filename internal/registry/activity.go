@@ -13,7 +13,8 @@ import (
 const (
 	flushEvery = time.Minute
 	flushBatch = 10_000           // devices a commit
-	flushLast  = 10 * time.Second // how long the flush at the end may take
+	flushLast  = 10 * time.Second // how long the record may take at the end
+	saveEvery  = time.Hour
 )
 
 // activity is who is connected, and on which day devices were last active, as far as the record does not know it yet.
@@ -136,51 +137,72 @@ func (r *Registry) Presence(ref push.Ref, online bool) {
 	r.activity.note(ref, online, push.DayOf(r.options.Now()))
 }
 
-// Run writes last active days to the record once a minute, and what is left when ctx ends. It returns nil after that.
+// Run writes last active days to the record once a minute, and what is left when ctx ends; it does again what is unsure,
+// removes files that expired, and keeps the snapshot of the index not much older than an hour. It returns nil after that.
 func (r *Registry) Run(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
+	save := r.options.Now().Add(saveEvery)
 	for {
 		select {
 		case <-tick.C:
-			r.flush(ctx)
+			written := r.flush(ctx)
+			r.makeSure(ctx)
+			r.sweepFiles(ctx)
+			if now := r.options.Now(); written && !now.Before(save) {
+				r.save(ctx)
+				save = now.Add(saveEvery)
+			}
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLast)
 			defer cancel()
-			r.flush(last)
+			written := r.flush(last)
+			r.makeSure(last)
+			if written {
+				r.save(last)
+			}
 			return nil
 		}
 	}
 }
 
-// flush writes what is noted. What fails is written the next time: writing a day twice changes nothing.
-func (r *Registry) flush(ctx context.Context) {
+// flush writes what is noted, and reports whether all was written. What fails is written the next time: writing a day twice
+// changes nothing; until then the record may know what the index does not, so that no snapshot is taken. Run alone calls it,
+// and save never at the same time.
+func (r *Registry) flush(ctx context.Context) (written bool) {
+	written = true
 	for key, devices := range r.activity.take(push.DayOf(r.options.Now())) {
-		if r.options.Activity == nil {
-			continue
-		}
 		if err := r.touch(ctx, key, devices); err != nil && !errors.Is(err, push.NotFound) {
 			r.activity.giveBack(key, devices)
 			r.options.Log.Warn("last active days not written", "app", key.app, "err", err)
+			written = false
 		}
 	}
+	return written
 }
 
-// touch writes the day of some devices, a batch a commit.
+// touch writes the day of some devices, a batch a commit, and has the index follow.
 func (r *Registry) touch(ctx context.Context, key appDay, devices *ordset.Set) error {
 	batch := make([]push.Ordinal, 0, min(flushBatch, devices.Len()))
+	write := func() error {
+		if err := r.stores.Activity.Touch(ctx, key.app, key.day, batch); err != nil {
+			return err
+		}
+		r.index.Touch(key.app, key.day, ordset.Of(batch...))
+		batch = batch[:0]
+		return nil
+	}
 	for o := range devices.All() {
 		if batch = append(batch, o); len(batch) == flushBatch {
-			if err := r.options.Activity.Touch(ctx, key.app, key.day, batch); err != nil {
+			if err := write(); err != nil {
 				return err
 			}
-			batch = batch[:0]
 		}
 	}
 	if len(batch) == 0 {
 		return nil
 	}
-	return r.options.Activity.Touch(ctx, key.app, key.day, batch)
+	return write()
 }
 
 // lastActive returns when a device was last active, as far as row and memory know.

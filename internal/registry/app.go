@@ -10,7 +10,7 @@ import (
 // loadApps reads apps and credentials from the record. r.changing is held.
 func (r *Registry) loadApps(ctx context.Context) error {
 	const op = "registry.loadApps"
-	apps, rows, err := r.appStore.Apps(ctx)
+	apps, rows, err := r.stores.Apps.Apps(ctx)
 	if err != nil {
 		return push.Wrap(op, err)
 	}
@@ -31,7 +31,7 @@ func (r *Registry) loadApps(ctx context.Context) error {
 		creds = append(creds, c)
 	}
 	if len(again) > 0 { // a start that makes up for a stop between the two commits of CreateApp
-		if err := r.appStore.PutCredentials(ctx, again); err != nil {
+		if err := r.stores.Apps.PutCredentials(ctx, again); err != nil {
 			return push.Wrap(op, err)
 		}
 	}
@@ -71,7 +71,7 @@ func (r *Registry) CreateApp(ctx context.Context, app push.App, given push.Crede
 	if err != nil {
 		return push.AppCard{}, err
 	}
-	stored, err := r.appStore.CreateApp(durable(ctx), app, r.sealAll(creds))
+	stored, err := r.stores.Apps.CreateApp(durable(ctx), app, r.sealAll(creds))
 	if err != nil {
 		r.settle(ctx, err)
 		return push.AppCard{}, push.Wrap(op, err)
@@ -81,7 +81,7 @@ func (r *Registry) CreateApp(ctx context.Context, app push.App, given push.Crede
 	for _, c := range creds {
 		c.app = stored.ID
 	}
-	if err := r.appStore.PutCredentials(durable(ctx), r.sealAll(creds)); err != nil {
+	if err := r.stores.Apps.PutCredentials(durable(ctx), r.sealAll(creds)); err != nil {
 		r.options.Log.Warn("credentials of a new app not sealed again", "app", stored.ID, "err", err)
 	}
 	r.tables.Store(t.withApp(stored).with(creds...))
@@ -116,7 +116,7 @@ func (r *Registry) UpdateApp(ctx context.Context, app push.App) (push.App, error
 	if id, taken := t.names[app.Name]; taken && id != app.ID {
 		return push.App{}, conflict("name", "another app has this name")
 	}
-	if err := r.appStore.UpdateApp(durable(ctx), app); err != nil {
+	if err := r.stores.Apps.UpdateApp(durable(ctx), app); err != nil {
 		r.settle(ctx, err)
 		return push.App{}, push.Wrap(op, err)
 	}
@@ -137,14 +137,14 @@ func (r *Registry) DeleteApp(ctx context.Context, id push.AppID) error {
 	if _, err := t.app(id); err != nil {
 		return err
 	}
-	if err := r.appStore.DeleteApp(durable(ctx), id); err != nil {
+	if err := r.stores.Apps.DeleteApp(durable(ctx), id); err != nil {
 		r.settle(ctx, err)
 		return push.Wrap(op, err)
 	}
 	r.tables.Store(t.without(id))
 	r.revokeOnline(id)
 	r.index.Drop(id)
-	r.epochs.drop(id)
+	r.tags.drop(id)
 	r.activity.drop(id)
 	return nil
 }

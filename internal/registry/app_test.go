@@ -299,7 +299,7 @@ func TestUpdateFindDelete(t *testing.T) {
 	if err := h.DeleteApp(t.Context(), card.App.ID); !errors.Is(err, push.NotFound) {
 		t.Errorf("deleting twice: %v, want NotFound", err)
 	}
-	if n := h.Everybody(card.App.ID, nil).Len(); n != 0 {
+	if n := len(h.everybody(t)); n != 0 {
 		t.Errorf("a deleted app has %d devices", n)
 	}
 }
@@ -377,7 +377,7 @@ func TestMovedCredentialIsRefused(t *testing.T) {
 			h.store.creds[i].App = 2
 		}
 	}
-	r := registry.New(h.store, h.store, h.keys, nil)
+	r := registry.New(h.store.all(), h.keys, nil)
 	if err := r.Load(t.Context()); !errors.Is(err, push.Internal) || !strings.Contains(err.Error(), "app 2") {
 		t.Errorf("Load = %v, want a refusal that names the app", err)
 	}

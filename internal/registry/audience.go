@@ -1,64 +1,219 @@
 package registry
 
 import (
-	"slices"
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
 
+	"github.com/carillonpush/carillon/internal/audience"
 	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// Resolve returns the registered devices of app that names (device ids or channel ids) stand for, each once and in the
-// order of names, and how many different names stand for none: made-up ids, devices that were removed, of another app,
-// or of a platform that is not among platforms (empty: all).
-func (r *Registry) Resolve(app push.AppID, names []string, platforms []push.Platform) (devices []push.Named, unknown int) {
-	devices = make([]push.Named, 0, len(names))
-	if len(names) == 1 { // most pushes: nothing can be twice
-		if ref, ok := r.member(app, names[0], platforms); ok {
-			return append(devices, r.marked(ref)), 0
+// Check reports what a, which is valid, asks that cannot be answered: Invalid for an attribute that has too many values,
+// NotFound for a file or a push that is not there, with the path inside the audience.
+func (r *Registry) Check(ctx context.Context, app push.AppID, a push.Audience) error {
+	const op = "registry.Check"
+	switch {
+	case a.File != "":
+		_, err := r.FindFile(ctx, app, push.FileID(a.File))
+		return push.Wrap(op, err)
+	case a.Where != nil:
+		if err := r.index.Check(app, *a.Where); err != nil {
+			return push.Wrap(op, push.Within("where", err))
 		}
-		return devices, 1
+		return push.Wrap(op, push.Within("where", r.checkPushes(ctx, app, *a.Where, map[push.ID]bool{})))
 	}
-	seen := make(map[push.Ordinal]bool, len(names)) // a device has two names
-	strangers := make(map[string]bool)
-	for _, n := range names {
-		ref, ok := r.member(app, n, platforms)
+	return nil
+}
+
+// checkPushes reports a push that w names and that is not there, with the path of its leaf. seen are those that are there.
+func (r *Registry) checkPushes(ctx context.Context, app push.AppID, w push.Where, seen map[push.ID]bool) error {
+	if l, ok := w.Leaf.(push.WherePush); ok && !seen[l.Push] {
+		if _, err := r.marked(ctx, app, l); err != nil {
+			return err
+		}
+		seen[l.Push] = true
+	}
+	for i, part := range w.Of {
+		err := r.checkPushes(ctx, app, part, seen)
 		switch {
-		case !ok:
-			strangers[n] = true
-		case !seen[ref.Ordinal]:
-			seen[ref.Ordinal] = true
-			devices = append(devices, r.marked(ref))
+		case err == nil:
+		case w.Join == push.JoinNot:
+			return push.Within("not", err)
+		case w.Join == push.JoinAnd:
+			return push.Within("and["+strconv.Itoa(i)+"]", err)
+		default:
+			return push.Within("or["+strconv.Itoa(i)+"]", err)
 		}
 	}
-	return devices, len(strangers)
+	return nil
 }
 
-func (r *Registry) marked(ref push.Ref) push.Named {
-	test, blacklisted := r.index.Marks(ref.App, ref.Ordinal)
-	return push.Named{Ref: ref, Test: test, Blacklisted: blacklisted}
-}
-
-func (r *Registry) member(app push.AppID, name string, platforms []push.Platform) (push.Ref, bool) {
-	ref, ok := r.named(name)
-	if !ok || ref.App != app || len(platforms) > 0 && !slices.Contains(platforms, ref.Platform) {
-		return push.Ref{}, false
+// marked returns the devices of which a leaf about a push holds. NotFound with the leaf's name as the field.
+func (r *Registry) marked(ctx context.Context, app push.AppID, l push.WherePush) (*ordset.Set, error) {
+	set, err := r.options.Marked(ctx, app, l.Push, l.Mark)
+	if errors.Is(err, push.NotFound) {
+		field := "reached"
+		if l.Mark == push.MarkOpened {
+			field = "opened"
+		}
+		return nil, &push.Error{Kind: push.NotFound, Field: field, Msg: "no such push", Err: err}
 	}
-	return ref, true
+	return set, err
 }
 
-// Everybody returns the registered devices of the given platforms (empty: all). The caller owns the set.
-func (r *Registry) Everybody(app push.AppID, platforms []push.Platform) *ordset.Set {
-	return r.index.Everybody(app, platforms)
+// Resolve returns the registered devices that the names of a.Named() stand for, distinct and in the order of the names, and
+// how many different names stand for none: made-up ids, devices that were removed, of another app, or of a platform that a
+// is not for. If the devices are more than limit it returns nothing and more true.
+func (r *Registry) Resolve(ctx context.Context, app push.AppID, a push.Audience, limit int) (devices []push.Named, unknown int, more bool, err error) {
+	by, names := namesOf(a)
+	devices = make([]push.Named, 0, min(len(names), limit))
+	var seen map[push.Ordinal]bool
+	if len(names) > 1 || by != (naming{}) { // else nothing can be twice
+		seen = make(map[push.Ordinal]bool, len(names))
+	}
+	strangers, err := r.members(ctx, app, by, names, a.Platforms, func(ref push.Ref) bool {
+		switch {
+		case seen[ref.Ordinal]:
+			return true
+		case len(devices) >= limit:
+			more = true
+			return false
+		case seen != nil:
+			seen[ref.Ordinal] = true
+		}
+		test, blacklisted := r.index.Marks(app, ref.Ordinal)
+		devices = append(devices, push.Named{Ref: ref, Test: test, Blacklisted: blacklisted})
+		return true
+	})
+	if err != nil || more {
+		return nil, 0, more, push.Wrap("registry.Resolve", err)
+	}
+	return devices, len(strangers), false, nil
 }
 
-// Test returns the devices marked for tests. The caller owns the set.
-func (r *Registry) Test(app push.AppID) *ordset.Set { return r.index.Test(app) }
+// namesOf returns the names of an audience that is Named, and what they are.
+func namesOf(a push.Audience) (naming, []string) {
+	switch {
+	case a.Aliases != nil:
+		return naming{push.ByAlias, a.Aliases.Type}, a.Aliases.Values
+	case a.Accounts != nil:
+		return naming{kind: push.ByAccount}, a.Accounts
+	}
+	return naming{}, a.Devices
+}
 
-// Blacklisted returns the devices that get nothing. The caller owns the set.
-func (r *Registry) Blacklisted(app push.AppID) *ordset.Set { return r.index.Blacklisted(app) }
+// Target returns the registered devices that a, which is valid, is for now, and how many names in it stand for none. In a
+// file a name counts each time, unless it comes again soon. The caller owns the set. Errors as those of Check.
+func (r *Registry) Target(ctx context.Context, app push.AppID, a push.Audience) (*ordset.Set, int, error) {
+	const op = "registry.Target"
+	switch {
+	case a.Named():
+		by, names := namesOf(a)
+		set := new(ordset.Set)
+		unknown, err := r.members(ctx, app, by, names, a.Platforms, func(ref push.Ref) bool { set.Add(ref.Ordinal); return true })
+		return set, len(unknown), push.Wrap(op, err)
+	case a.File != "":
+		set, unknown, err := r.targetOfFile(ctx, app, a)
+		return set, unknown, push.Wrap(op, err)
+	}
+	set := r.index.All
+	if a.Where != nil {
+		found, err := r.Select(ctx, app, *a.Where)
+		if err != nil {
+			return nil, 0, push.Within("where", err)
+		}
+		set = func(push.AppID) *ordset.Set { return found }
+	}
+	if len(a.Platforms) == 0 {
+		return set(app), 0, nil
+	}
+	of, err := r.Select(ctx, app, push.Is(push.WherePlatform(a.Platforms)))
+	if err != nil || a.Where == nil {
+		return of, 0, err
+	}
+	of.Intersect(set(app))
+	return of, 0, nil
+}
+
+// targetOfFile resolves a file, part by part. Names are told apart within a batch.
+func (r *Registry) targetOfFile(ctx context.Context, app push.AppID, a push.Audience) (*ordset.Set, int, error) {
+	f, err := r.FindFile(ctx, app, push.FileID(a.File))
+	if err != nil {
+		return nil, 0, err
+	}
+	by := naming{}
+	if !a.Of.Devices {
+		by = naming{push.ByAlias, a.Of.Alias}
+	}
+	set, unknown := new(ordset.Set), 0
+	batch := make([]string, 0, namePage)
+	flush := func() error {
+		strangers, err := r.members(ctx, app, by, batch, a.Platforms, func(ref push.Ref) bool { set.Add(ref.Ordinal); return true })
+		unknown += len(strangers)
+		batch = batch[:0]
+		return err
+	}
+	err = r.stores.Files.ReadFile(ctx, app, f.ID, func(part []byte) error {
+		for line := range bytes.Lines(part) {
+			if batch = append(batch, string(bytes.TrimSuffix(line, []byte("\n")))); len(batch) == namePage {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err == nil && len(batch) > 0 {
+		err = flush()
+	}
+	if errors.Is(err, push.NotFound) { // it expired meanwhile
+		err = noFile(err)
+	}
+	return set, unknown, err
+}
+
+// Select returns the registered devices of app for which w, which is valid, holds now. The caller owns the set. Invalid and
+// NotFound with the path inside w.
+func (r *Registry) Select(ctx context.Context, app push.AppID, w push.Where) (*ordset.Set, error) {
+	set, err := r.index.Select(audience.Query{
+		App: app, Where: w, Now: r.options.Now(),
+		Given: func(l push.Leaf) (*ordset.Set, error) { return r.given(ctx, app, l) },
+	})
+	return set, push.Wrap("registry.Select", err)
+}
+
+// given returns the set of a leaf that the index does not hold.
+func (r *Registry) given(ctx context.Context, app push.AppID, l push.Leaf) (*ordset.Set, error) {
+	look := push.Names{Kind: push.ByAccount}
+	switch l := l.(type) {
+	case push.WherePush:
+		return r.marked(ctx, app, l)
+	case push.WhereAlias:
+		look = push.Names{Kind: push.ByAlias, Type: l.Type, Values: l.Values}
+	case push.WhereAccount:
+		look.Values = l
+	default: // online
+		return r.activity.onlineOf(app), nil
+	}
+	holders, err := r.stores.Devices.Holders(ctx, app, look)
+	if err != nil {
+		return nil, err
+	}
+	set := new(ordset.Set)
+	for _, h := range holders {
+		set.Add(h.Ordinal)
+	}
+	return set, nil
+}
+
+// Tally counts a set by platform, token and blacklist.
+func (r *Registry) Tally(app push.AppID, set *ordset.Set) push.Tally { return r.index.Tally(app, set) }
 
 // Find returns the ref of the registered device that has an ordinal.
 func (r *Registry) Find(app push.AppID, o push.Ordinal) (push.Ref, bool) { return r.index.Find(app, o) }
 
-// Count returns how many devices of app are registered, by platform.
-func (r *Registry) Count(app push.AppID) map[push.Platform]int { return r.index.Count(app) }
+// Platforms returns how many devices of app are registered, by platform.
+func (r *Registry) Platforms(app push.AppID) map[push.Platform]int { return r.index.Platforms(app) }

@@ -3,6 +3,8 @@ package registry_test
 import (
 	"strconv"
 	"testing"
+
+	"github.com/carillonpush/carillon/internal/push"
 )
 
 // BenchmarkAuthenticate is what one reconnecting device costs.
@@ -25,8 +27,9 @@ func BenchmarkResolve(b *testing.B) {
 		names[i] = string(h.device(b, card, strconv.Itoa(i)).DeviceID)
 	}
 	for b.Loop() {
-		if refs, _ := h.Resolve(1, names, nil); len(refs) != 500 {
-			b.Fatal(len(refs))
+		refs, _, _, err := h.Resolve(b.Context(), 1, push.Audience{Devices: names}, 1000)
+		if err != nil || len(refs) != 500 {
+			b.Fatal(len(refs), err)
 		}
 	}
 }

@@ -212,7 +212,7 @@ func (r *Registry) RotateKeys(ctx context.Context, id push.AppID, kind string) (
 	for i, c := range changed {
 		rows[i] = r.seal(c)
 	}
-	if err := r.appStore.PutCredentials(durable(ctx), rows); err != nil {
+	if err := r.stores.Apps.PutCredentials(durable(ctx), rows); err != nil {
 		r.settle(ctx, err)
 		return push.AppCard{}, push.Wrap(op, err)
 	}

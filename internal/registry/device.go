@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 func (r *Registry) Authenticate(name, secret string) (push.Ref, error) {
 	ref, known := r.named(name)
 	// The secret is verified whether the device is known or not, so that the time does not tell.
-	ok := r.keys.VerifySecret(r.keys.DeviceID(ref), r.epochs.get(ref), secret)
+	ok := r.keys.VerifySecret(r.keys.DeviceID(ref), r.index.Epoch(ref.App, ref.Ordinal), secret)
 	t := r.tables.Load()
 	if _, err := t.app(ref.App); err != nil || !known || !ok {
 		return push.Ref{}, &push.Error{Op: "registry.Authenticate", Kind: push.Unauthenticated, Msg: "no such device, or not its secret"}
@@ -40,21 +41,26 @@ func (r *Registry) named(name string) (push.Ref, bool) {
 	return have, true
 }
 
-// Device returns a device of app by device id or channel id. NotFound, also for devices of other apps.
+// Device returns a device of app by device id, channel id, or the id that it had at an earlier provider. NotFound, also for
+// devices of other apps.
 func (r *Registry) Device(ctx context.Context, app push.AppID, name string) (push.Device, error) {
 	const op = "registry.Device"
-	ref, ok := r.named(name)
-	if !ok || ref.App != app {
+	var ref push.Ref
+	if _, err := r.members(ctx, app, naming{}, []string{name}, nil, func(found push.Ref) bool { ref = found; return true }); err != nil {
+		return push.Device{}, push.Wrap(op, err)
+	}
+	if ref == (push.Ref{}) {
 		return push.Device{}, noDevice(op)
 	}
-	row, err := r.deviceStore.FindDevice(ctx, app, ref.Ordinal)
+	rows, err := r.stores.Devices.FindDevices(ctx, app, []push.Ordinal{ref.Ordinal})
 	if err != nil {
 		return push.Device{}, push.Wrap(op, err)
 	}
-	if !same(row, ref) {
+	if len(rows) == 0 || !same(rows[0], ref) {
 		return push.Device{}, noDevice(op)
 	}
-	return r.shown(row), nil
+	d, err := r.shown(ctx, rows[0])
+	return d, push.Wrap(op, err)
 }
 
 // Devices returns registered devices of app with all that is known of them, newest first, at most limit, from cursor on
@@ -65,7 +71,7 @@ func (r *Registry) Devices(ctx context.Context, app push.AppID, cursor string, l
 	var before uint64
 	if cursor != "" {
 		if before, err = strconv.ParseUint(cursor, 10, 32); err != nil || before == 0 {
-			return nil, "", &push.Error{Op: op, Kind: push.Invalid, Field: "cursor", Msg: "not a cursor of this list"}
+			return nil, "", badCursor(op)
 		}
 	}
 	if _, err := r.App(app); err != nil {
@@ -78,26 +84,14 @@ func (r *Registry) Devices(ctx context.Context, app push.AppID, cursor string, l
 	if len(ordinals) == 0 {
 		return nil, next, nil
 	}
-	found := make(map[push.Ordinal]push.Device, len(ordinals))
-	newest, oldest := ordinals[0], ordinals[len(ordinals)-1]
-	err = r.deviceStore.ScanDevices(ctx, app, oldest, false, func(row push.DeviceRow) bool {
-		if row.Ref.Ordinal > newest {
-			return false
-		}
-		if row.Removed.IsZero() {
-			found[row.Ref.Ordinal] = r.shown(row)
-		}
-		return row.Ref.Ordinal < newest
-	})
+	rows, err := r.stores.Devices.FindDevices(ctx, app, ordinals)
 	if err != nil {
 		return nil, "", push.Wrap(op, err)
 	}
-	for _, o := range ordinals {
-		if d, ok := found[o]; ok {
-			page = append(page, d)
-		}
-	}
-	return page, next, nil
+	rows = slices.DeleteFunc(rows, func(row push.DeviceRow) bool { return !row.Removed.IsZero() })
+	slices.Reverse(rows) // newest first
+	page, err = r.shownAll(ctx, app, rows)
+	return page, next, push.Wrap(op, err)
 }
 
 // Patch changes a device and returns it as it is then. Invalid, NotFound.
@@ -106,32 +100,44 @@ func (r *Registry) Patch(ctx context.Context, ref push.Ref, patch push.DevicePat
 	if err := patch.Validate(); err != nil {
 		return push.Device{}, push.Wrap(op, err)
 	}
-	row, err := r.change(ctx, ref, func(row *push.DeviceRow) (string, error) {
-		var what []string
-		if patch.Attributes != nil || patch.Phone != nil || patch.Network != nil {
-			what = append(what, "attributes")
-		}
-		if patch.Tokens != nil {
-			what = append(what, "tokens")
-		}
-		if patch.Account != nil {
-			what = append(what, "account")
-		}
-		if patch.Test != nil || patch.Blacklisted != nil || patch.Badge != nil {
-			what = append(what, "marks")
-		}
+	if patch.Phone != nil {
+		defer r.phones.lock(ofPhones([]string{*patch.Phone})...)()
+	}
+	row, err := r.change(ctx, ref, func(row *push.DeviceRow, c *push.DeviceChange) error {
+		c.What = whatOfPatch(patch)
 		assign(&row.Phone, patch.Phone)
-		assign(&row.Account, patch.Account)
 		assign(&row.Network, patch.Network)
 		assign(&row.Test, patch.Test)
 		assign(&row.Blacklisted, patch.Blacklisted)
 		assign(&row.Badge, patch.Badge)
-		return strings.Join(what, ","), merge(row, patch.Attributes, patch.Tokens)
+		if patch.Account != nil {
+			setAccount(row, *patch.Account, r.now())
+		}
+		return merge(row, patch.Attributes, patch.Tokens)
 	})
 	if err != nil {
 		return push.Device{}, push.Wrap(op, err)
 	}
-	return r.shown(row), nil
+	d, err := r.shown(ctx, row)
+	return d, push.Wrap(op, err)
+}
+
+// whatOfPatch names a patch for the feed.
+func whatOfPatch(patch push.DevicePatch) string {
+	var what []string
+	if patch.Attributes != nil || patch.Phone != nil || patch.Network != nil {
+		what = append(what, "attributes")
+	}
+	if patch.Tokens != nil {
+		what = append(what, "tokens")
+	}
+	if patch.Account != nil {
+		what = append(what, "account")
+	}
+	if patch.Test != nil || patch.Blacklisted != nil || patch.Badge != nil {
+		what = append(what, "marks")
+	}
+	return strings.Join(what, ",")
 }
 
 func assign[T any](to, from *T) {
@@ -153,73 +159,67 @@ func merge(row *push.DeviceRow, attributes map[string]string, tokens map[string]
 	return nil
 }
 
-// merged returns a new map of both, without zero values.
+// merged returns a new map of both, without zero values; nil if nothing is left.
 func merged[V comparable](old, changes map[string]V) map[string]V {
 	var zero V
 	all := make(map[string]V, len(old)+len(changes))
 	maps.Copy(all, old)
 	maps.Copy(all, changes)
 	maps.DeleteFunc(all, func(_ string, v V) bool { return v == zero })
+	if len(all) == 0 {
+		return nil
+	}
 	return all
 }
 
-// Remove removes a device and what is known of it, and revokes it. NotFound.
+// Remove removes a device, what is known of it and its labels, and revokes it. NotFound.
 func (r *Registry) Remove(ctx context.Context, ref push.Ref) error {
-	_, err := r.change(ctx, ref, func(row *push.DeviceRow) (string, error) {
-		row.Removed = r.now()
-		row.Attributes, row.Tokens, row.Phone, row.Network, row.Marks = nil, nil, "", "", push.Marks{}
-		return "remove", nil
+	_, err := r.change(ctx, ref, func(row *push.DeviceRow, c *push.DeviceChange) error {
+		c.What = "remove"
+		clearDevice(row, r.now())
+		return nil
 	})
 	return push.Wrap("registry.Remove", err)
 }
 
-// change reads a registered device, lets f change it, and puts it into the record and then into the index, while no
-// other change of that device is under way. f names the change for the feed; "" means that nothing changed. NotFound.
-func (r *Registry) change(ctx context.Context, ref push.Ref, f func(*push.DeviceRow) (what string, err error)) (push.DeviceRow, error) {
-	lock := r.devices.device(ref)
-	lock.Lock()
-	defer lock.Unlock()
-	row, err := r.deviceStore.FindDevice(ctx, ref.App, ref.Ordinal)
+// clearDevice makes row that of a removed device: what it was called, and what was known of it, goes.
+func clearDevice(row *push.DeviceRow, now time.Time) {
+	row.Removed = now
+	row.Attributes, row.Tokens, row.TagIDs = nil, nil, nil
+	row.Phone, row.Account, row.PreviousID, row.Network = "", "", "", ""
+	row.Marks, row.Bound, row.Unbound = push.Marks{}, time.Time{}, time.Time{}
+}
+
+// shown returns a device as it is shown: with its names and labels, which its row does not have.
+func (r *Registry) shown(ctx context.Context, row push.DeviceRow) (push.Device, error) {
+	all, err := r.shownAll(ctx, row.Ref.App, []push.DeviceRow{row})
 	if err != nil {
-		return row, err
+		return push.Device{}, err
 	}
-	r.apply(row) // an earlier write may have failed for its caller and happened all the same: the record is right
-	if !same(row, ref) {
-		return row, noDevice("registry.change")
-	}
-	what, err := f(&row)
-	if err != nil || what == "" {
-		return row, err
-	}
-	row.LastActive = r.lastActive(row)
-	if err := r.deviceStore.SaveDevice(durable(ctx), row, what); err != nil {
-		r.learn(ctx, ref, err)
-		return row, err
-	}
-	r.apply(row)
-	return row, nil
+	return all[0], nil
 }
 
-// same reports whether row is the registered device that ref means.
-func same(row push.DeviceRow, ref push.Ref) bool {
-	return row.Removed.IsZero() && row.Ref.Generation == ref.Generation
-}
-
-// shown returns a device as it is shown: with its names, which the record does not know.
-func (r *Registry) shown(row push.DeviceRow) push.Device {
-	d := row.Device
-	d.ID, d.ChannelID = r.keys.DeviceID(row.Ref), r.keys.ChannelID(row.Ref)
-	d.App, d.Platform = row.Ref.App, row.Ref.Platform
-	d.LastActive = r.lastActive(row)
-	if d.Attributes == nil {
-		d.Attributes = map[string]string{}
+// shownAll returns devices of app as they are shown.
+func (r *Registry) shownAll(ctx context.Context, app push.AppID, rows []push.DeviceRow) ([]push.Device, error) {
+	ordinals := make([]push.Ordinal, len(rows))
+	for i := range rows {
+		ordinals[i] = rows[i].Ref.Ordinal
 	}
-	return d
-}
-
-// now returns the time as the record keeps it.
-func (r *Registry) now() time.Time { return r.options.Now().UTC().Truncate(time.Millisecond) }
-
-func noDevice(op string) error {
-	return &push.Error{Op: op, Kind: push.NotFound, Field: "device", Msg: "no such device"}
+	aliases, err := r.stores.Labels.Aliases(ctx, app, ordinals)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]push.Device, len(rows))
+	for i, row := range rows {
+		d := row.Device
+		d.ID, d.ChannelID = r.keys.DeviceID(row.Ref), r.keys.ChannelID(row.Ref)
+		d.App, d.Platform = row.Ref.App, row.Ref.Platform
+		d.LastActive = r.lastActive(row)
+		d.Tags, d.Aliases = r.tags.names(app, row.TagIDs), aliases[row.Ref.Ordinal]
+		if d.Attributes == nil {
+			d.Attributes = map[string]string{}
+		}
+		all[i] = d
+	}
+	return all, nil
 }

@@ -119,13 +119,13 @@ func TestRegisterUnchangedWritesNothing(t *testing.T) {
 	h := newHouse(t)
 	card := h.app(t, "demo")
 	first := h.device(t, card, "one")
-	h.store.changes = nil
-	if _, err := h.Register(t.Context(), registration(card, "one"), first.Secret, home); err != nil || len(h.store.changes) != 0 {
-		t.Errorf("wrote %v, %v, want nothing", h.store.changes, err)
+	h.store.feed = nil
+	if _, err := h.Register(t.Context(), registration(card, "one"), first.Secret, home); err != nil || len(h.store.whats()) != 0 {
+		t.Errorf("wrote %v, %v, want nothing", h.store.whats(), err)
 	}
 	h.pass(24 * time.Hour) // but a new day of activity
-	if _, err := h.Register(t.Context(), registration(card, "one"), first.Secret, home); err != nil || !slices.Equal(h.store.changes, []string{"register"}) {
-		t.Errorf("wrote %v, %v, want one register", h.store.changes, err)
+	if _, err := h.Register(t.Context(), registration(card, "one"), first.Secret, home); err != nil || !slices.Equal(h.store.whats(), []string{"register"}) {
+		t.Errorf("wrote %v, %v, want one register", h.store.whats(), err)
 	}
 }
 
@@ -142,7 +142,7 @@ func TestRegisterRefuses(t *testing.T) {
 	if _, err := h.Register(t.Context(), full, "", home); err != nil {
 		t.Fatal(err)
 	}
-	h.store.changes = nil
+	h.store.feed = nil
 	for _, tt := range []struct {
 		name string
 		harm func(*push.Registration)
@@ -166,8 +166,8 @@ func TestRegisterRefuses(t *testing.T) {
 			if _, err := h.Register(t.Context(), reg, "", home); !errors.Is(err, tt.want) {
 				t.Errorf("Register = %v, want %v", err, tt.want)
 			}
-			if len(h.store.changes) != 0 || len(h.revoked) != 0 {
-				t.Errorf("changed %v, revoked %v", h.store.changes, h.revoked)
+			if len(h.store.whats()) != 0 || len(h.revoked) != 0 {
+				t.Errorf("changed %v, revoked %v", h.store.whats(), h.revoked)
 			}
 		})
 	}
@@ -215,7 +215,7 @@ func TestPatch(t *testing.T) {
 	h := newHouse(t)
 	card := h.app(t, "demo")
 	dev := h.device(t, card, "one")
-	h.store.changes = nil
+	h.store.feed = nil
 	got, err := h.Patch(t.Context(), dev.Ref, push.DevicePatch{
 		Attributes: map[string]string{"city": "杭州"}, Tokens: map[string]push.Token{"fcm": {Token: "f"}},
 		Phone: ptr("+8613800000000"), Network: ptr(push.WiFi), Test: ptr(true), Blacklisted: ptr(true), Badge: ptr(3),
@@ -226,19 +226,19 @@ func TestPatch(t *testing.T) {
 	if got.Attributes["city"] != "杭州" || got.Tokens["fcm"].Token != "f" || got.Phone == "" || got.Network != push.WiFi || !got.Test || !got.Blacklisted || got.Badge != 3 {
 		t.Errorf("Patch = %+v", got)
 	}
-	if !slices.Equal(h.store.changes, []string{"attributes,tokens,marks"}) {
-		t.Errorf("the feed says %v", h.store.changes)
+	if !slices.Equal(h.store.whats(), []string{"attributes,tokens,marks"}) {
+		t.Errorf("the feed says %v", h.store.whats())
 	}
-	if !h.Test(1).Has(dev.Ref.Ordinal) || !h.Blacklisted(1).Has(dev.Ref.Ordinal) {
+	if len(h.everybody(t, flag(push.FlagTest))) != 1 || len(h.everybody(t, flag(push.FlagBlacklisted))) != 1 {
 		t.Error("the index does not know the marks")
 	}
 	got, err = h.Patch(t.Context(), dev.Ref, push.DevicePatch{Tokens: map[string]push.Token{"fcm": {}}, Test: ptr(false)})
-	if err != nil || len(got.Tokens) != 0 || got.Test || got.Badge != 3 || h.Test(1).Has(dev.Ref.Ordinal) {
+	if err != nil || len(got.Tokens) != 0 || got.Test || got.Badge != 3 || len(h.everybody(t, flag(push.FlagTest))) != 0 {
 		t.Errorf("taken back: %+v, %v", got, err)
 	}
-	h.store.changes = nil
-	if _, err := h.Patch(t.Context(), dev.Ref, push.DevicePatch{}); err != nil || len(h.store.changes) != 0 {
-		t.Errorf("an empty patch: wrote %v, %v", h.store.changes, err)
+	h.store.feed = nil
+	if _, err := h.Patch(t.Context(), dev.Ref, push.DevicePatch{}); err != nil || len(h.store.whats()) != 0 {
+		t.Errorf("an empty patch: wrote %v, %v", h.store.whats(), err)
 	}
 	if _, err := h.Patch(t.Context(), dev.Ref, push.DevicePatch{Phone: ptr("call me")}); !errors.Is(err, push.Invalid) {
 		t.Errorf("a wrong phone: %v, want Invalid", err)
@@ -270,7 +270,7 @@ func TestRemove(t *testing.T) {
 		if _, err := h.Device(t.Context(), 1, string(dev.DeviceID)); !errors.Is(err, push.NotFound) {
 			t.Errorf("Device = %v, want NotFound", err)
 		}
-		if n := h.Everybody(1, nil).Len() + h.Test(1).Len(); n != 0 {
+		if n := len(h.everybody(t)) + len(h.everybody(t, flag(push.FlagTest))); n != 0 {
 			t.Errorf("the index holds it %d times", n)
 		}
 		h.restart(t)
@@ -365,7 +365,10 @@ func TestResolve(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			named, unknown := h.Resolve(1, tt.names, tt.platforms)
+			named, unknown, _, err := h.Resolve(t.Context(), 1, push.Audience{Devices: tt.names, Platforms: tt.platforms}, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
 			got := []push.Ref{}
 			for _, n := range named {
 				got = append(got, n.Ref)
@@ -391,7 +394,10 @@ func TestNamesStayInTheirApp(t *testing.T) {
 		d := rapid.SampledFrom(all).Draw(t, "device")
 		app := rapid.SampledFrom(cards).Draw(t, "app").App.ID
 		for _, name := range []string{string(d.DeviceID), string(d.ChannelID)} {
-			refs, unknown := h.Resolve(app, []string{name}, nil)
+			refs, unknown, _, err := h.Resolve(context.Background(), app, push.Audience{Devices: []string{name}}, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if want := app == d.Ref.App; (len(refs) == 1) != want || (unknown == 0) != want {
 				t.Fatalf("app %d, a name of app %d: %v, %d unknown", app, d.Ref.App, refs, unknown)
 			}
@@ -407,7 +413,12 @@ func TestUncertainWrites(t *testing.T) {
 	h := newHouse(t)
 	card := h.app(t, "demo")
 	dev := h.device(t, card, "one")
-	unsure := func(string) (error, bool) { return &push.Error{Kind: push.Unavailable}, true }
+	unsure := func(op string) (error, bool) {
+		if op == "FindDevices" {
+			return nil, false
+		}
+		return &push.Error{Kind: push.Unavailable}, true
+	}
 
 	h.store.fail = unsure
 	if _, err := h.Register(t.Context(), registration(card, "two"), "", home); !errors.Is(err, push.Unavailable) {
@@ -427,7 +438,7 @@ func TestUncertainWrites(t *testing.T) {
 	if err := h.Remove(t.Context(), dev.Ref); !errors.Is(err, push.NotFound) {
 		t.Errorf("Remove = %v, want NotFound: it is removed", err)
 	}
-	if h.Everybody(1, nil).Has(dev.Ref.Ordinal) {
+	if slices.Contains(h.everybody(t), dev.Ref.Ordinal) {
 		t.Error("the index still holds the removed device")
 	}
 }
@@ -467,7 +478,7 @@ func TestConcurrentChangesOfOneDevice(t *testing.T) {
 	if err != nil || len(d.Attributes) != 40 {
 		t.Errorf("%d attributes, %v, want 40: changes were lost", len(d.Attributes), err)
 	}
-	if n := h.Everybody(1, nil).Len(); n != 2 {
+	if n := len(h.everybody(t)); n != 2 {
 		t.Errorf("%d devices, want 2: one install is one device", n)
 	}
 }
@@ -484,7 +495,7 @@ func TestActivityIsFlushed(t *testing.T) {
 		day := func(d push.Registered) push.Day {
 			h.store.mu.Lock()
 			defer h.store.mu.Unlock()
-			return h.store.days[key(1, d.Ref.Ordinal)]
+			return push.DayOf(h.store.devices[key(1, d.Ref.Ordinal)].LastActive)
 		}
 
 		h.Presence(stays.Ref, true)
@@ -524,7 +535,7 @@ func TestOptionsMayBeNil(t *testing.T) {
 	h := newHouse(t)
 	card := h.app(t, "demo")
 	dev := h.device(t, card, "one")
-	r := registry.New(h.store, h.store, h.keys, nil)
+	r := registry.New(h.store.all(), h.keys, nil)
 	if err := r.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

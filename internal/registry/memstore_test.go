@@ -6,25 +6,60 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// memStore is a record in memory. It keeps the contracts of registry's ports.
+// memStore is a record in memory. It keeps the contracts of registry's ports: TestMemStoreIsLikeTheRecord holds it against
+// the real one.
 type memStore struct {
 	mu      sync.Mutex
 	nextApp push.AppID
 	apps    map[push.AppID]push.App
 	creds   []push.Credential
 	devices map[push.Ref]push.DeviceRow // by app and ordinal
-	days    map[push.Ref]push.Day
+	owners  []owning                    // the oldest first
+	tags    []push.Tag
+	feed    []push.Change
+	seq     int64
+	id      [16]byte
+	files   map[fileKey]push.File
+	parts   map[fileKey][][]byte
 	reads   int
-	changes []string
+	scans   int
 	fail    func(op string) (err error, done bool) // done: the write happens all the same
 }
 
+// An owning is one alias of one device.
+type owning struct {
+	app     push.AppID
+	alias   push.Alias
+	ordinal push.Ordinal
+}
+
+type fileKey struct {
+	app push.AppID
+	id  push.FileID
+}
+
 func newMemStore() *memStore {
-	return &memStore{apps: map[push.AppID]push.App{}, devices: map[push.Ref]push.DeviceRow{}, days: map[push.Ref]push.Day{}}
+	return &memStore{
+		apps: map[push.AppID]push.App{}, devices: map[push.Ref]push.DeviceRow{}, id: [16]byte{1},
+		files: map[fileKey]push.File{}, parts: map[fileKey][][]byte{},
+	}
+}
+
+// whats returns what the feed says was changed.
+func (m *memStore) whats() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []string
+	for _, c := range m.feed {
+		all = append(all, c.What)
+	}
+	return all
 }
 
 // write performs do under the lock, unless the test wants op to fail.
@@ -88,6 +123,10 @@ func (m *memStore) DeleteApp(_ context.Context, id push.AppID) error {
 		delete(m.apps, id)
 		m.creds = slices.DeleteFunc(m.creds, func(c push.Credential) bool { return c.App == id })
 		maps.DeleteFunc(m.devices, func(k push.Ref, _ push.DeviceRow) bool { return k.App == id })
+		m.owners = slices.DeleteFunc(m.owners, func(o owning) bool { return o.app == id })
+		m.tags = slices.DeleteFunc(m.tags, func(t push.Tag) bool { return t.App == id })
+		m.feed = slices.DeleteFunc(m.feed, func(c push.Change) bool { return c.App == id })
+		maps.DeleteFunc(m.files, func(k fileKey, _ push.File) bool { return k.app == id })
 		return nil
 	})
 }
@@ -103,88 +142,109 @@ func (m *memStore) PutCredentials(_ context.Context, creds []push.Credential) er
 	return m.write("PutCredentials", func() error { return m.put(creds) })
 }
 
-func key(app push.AppID, o push.Ordinal) push.Ref { return push.Ref{App: app, Ordinal: o} }
-
-// kept returns row as a record gives it back: the names are not stored, and maps are not shared.
-func kept(row push.DeviceRow) push.DeviceRow {
-	row.ID, row.ChannelID = "", ""
-	row.Attributes, row.Tokens = maps.Clone(row.Attributes), maps.Clone(row.Tokens)
-	return row
-}
-
-func (m *memStore) AddDevice(_ context.Context, d push.DeviceRow) error {
-	return m.write("AddDevice", func() error {
-		for _, o := range m.devices {
-			if o.Ref.App == d.Ref.App && o.Install == d.Install && o.Removed.IsZero() {
-				return &push.Error{Kind: push.Conflict, Field: "install_id"}
+func (m *memStore) Touch(_ context.Context, app push.AppID, day push.Day, devices []push.Ordinal) error {
+	return m.write("Touch", func() error {
+		at, news := time.Unix(int64(day)*24*60*60, 0).UTC(), new(ordset.Set)
+		for _, o := range devices {
+			if row, ok := m.devices[key(app, o)]; ok && row.Removed.IsZero() && row.LastActive.Before(at) {
+				row.LastActive = at
+				m.devices[key(app, o)] = row
+				news.Add(o)
 			}
 		}
-		m.changes = append(m.changes, "add")
-		m.devices[key(d.Ref.App, d.Ref.Ordinal)] = kept(d)
-		return nil
-	})
-}
-
-func (m *memStore) SaveDevice(_ context.Context, d push.DeviceRow, what string) error {
-	return m.write("SaveDevice", func() error {
-		if _, ok := m.devices[key(d.Ref.App, d.Ref.Ordinal)]; !ok {
-			return &push.Error{Kind: push.NotFound}
-		}
-		m.changes = append(m.changes, what)
-		m.devices[key(d.Ref.App, d.Ref.Ordinal)] = kept(d)
-		return nil
-	})
-}
-
-func (m *memStore) FindDevice(_ context.Context, app push.AppID, o push.Ordinal) (push.DeviceRow, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.reads++
-	if row, ok := m.devices[key(app, o)]; ok {
-		return kept(row), nil
-	}
-	return push.DeviceRow{}, &push.Error{Kind: push.NotFound}
-}
-
-func (m *memStore) FindInstall(_ context.Context, app push.AppID, install [32]byte) (push.DeviceRow, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.reads++
-	for _, row := range m.devices {
-		if row.Ref.App == app && row.Install == install && row.Removed.IsZero() {
-			return kept(row), nil
-		}
-	}
-	return push.DeviceRow{}, &push.Error{Kind: push.NotFound}
-}
-
-func (m *memStore) ScanDevices(_ context.Context, app push.AppID, from push.Ordinal, lean bool, yield func(push.DeviceRow) bool) error {
-	m.mu.Lock()
-	all := slices.SortedFunc(maps.Values(m.devices), func(a, b push.DeviceRow) int {
-		return cmp.Or(cmp.Compare(a.Ref.App, b.Ref.App), cmp.Compare(a.Ref.Ordinal, b.Ref.Ordinal))
-	})
-	m.reads++
-	m.mu.Unlock()
-	for _, row := range all {
-		if app != 0 && row.Ref.App != app || row.Ref.Ordinal < from {
-			continue
-		}
-		row = kept(row)
-		if lean {
-			row.Attributes, row.Tokens, row.Phone = nil, nil, ""
-		}
-		if !yield(row) {
+		if news.Empty() {
 			return nil
+		}
+		chunks, err := news.Chunks()
+		m.append(push.Change{App: app, What: "active", Day: day, Devices: chunks})
+		return err
+	})
+}
+
+func (m *memStore) append(c push.Change) {
+	m.seq++
+	c.Seq = m.seq
+	m.feed = append(m.feed, c)
+}
+
+func (m *memStore) Changes(_ context.Context, after int64, limit int) ([]push.Change, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(m.feed, after+1, func(c push.Change, seq int64) int { return cmp.Compare(c.Seq, seq) })
+	rest := m.feed[i:]
+	return slices.Clone(rest[:min(limit, len(rest))]), nil
+}
+
+func (m *memStore) LastChange(context.Context) (last, before int64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.feed) == 0 {
+		return m.seq, m.seq, nil
+	}
+	return m.seq, m.feed[0].Seq - 1, nil
+}
+
+func (m *memStore) RecordID(context.Context) ([16]byte, error) { return m.id, nil }
+
+func (m *memStore) AddFilePart(_ context.Context, app push.AppID, id push.FileID, n int, lines []byte, _ time.Time) error {
+	return m.write("AddFilePart", func() error {
+		all := m.parts[fileKey{app, id}]
+		for len(all) <= n {
+			all = append(all, nil)
+		}
+		all[n] = slices.Clone(lines)
+		m.parts[fileKey{app, id}] = all
+		return nil
+	})
+}
+
+func (m *memStore) AddFile(_ context.Context, f push.File) error {
+	return m.write("AddFile", func() error {
+		if _, ok := m.files[fileKey{f.App, f.ID}]; ok {
+			return &push.Error{Kind: push.Conflict, Field: "file"}
+		}
+		m.files[fileKey{f.App, f.ID}] = f
+		return nil
+	})
+}
+
+func (m *memStore) FindFile(_ context.Context, app push.AppID, id push.FileID, now time.Time) (push.File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.files[fileKey{app, id}]
+	if !ok || !now.Before(f.Expires) {
+		return push.File{}, &push.Error{Kind: push.NotFound}
+	}
+	return f, nil
+}
+
+func (m *memStore) ReadFile(_ context.Context, app push.AppID, id push.FileID, yield func([]byte) error) error {
+	m.mu.Lock()
+	_, ok := m.files[fileKey{app, id}]
+	parts := m.parts[fileKey{app, id}]
+	m.mu.Unlock()
+	if !ok {
+		return &push.Error{Kind: push.NotFound}
+	}
+	for _, part := range parts {
+		if err := yield(slices.Clone(part)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (m *memStore) Touch(_ context.Context, app push.AppID, day push.Day, devices []push.Ordinal) error {
-	return m.write("Touch", func() error {
-		for _, o := range devices {
-			m.days[key(app, o)] = max(day, m.days[key(app, o)])
+func (m *memStore) SweepFiles(_ context.Context, now time.Time, _ int) (int, error) {
+	n := 0
+	err := m.write("SweepFiles", func() error {
+		for k, f := range m.files {
+			if !now.Before(f.Expires) {
+				n += len(m.parts[k])
+				delete(m.files, k)
+				delete(m.parts, k)
+			}
 		}
 		return nil
 	})
+	return n, err
 }

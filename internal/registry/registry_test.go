@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"context"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carillonpush/carillon/internal/identity"
+	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/internal/registry"
 )
@@ -24,9 +26,14 @@ type house struct {
 	store *memStore
 	keys  *identity.Keyring
 
+	snapshot string                  // path; "" for none
+	pushes   map[push.ID]*ordset.Set // whom a push reached
+
 	mu      sync.Mutex
 	now     time.Time
 	revoked []push.Ref
+	removed []push.Ref
+	refuse  error // what telling of a removed device fails with
 }
 
 var home = netip.MustParseAddr("192.0.2.7")
@@ -45,14 +52,41 @@ func newHouse(t testing.TB) *house {
 // restart replaces the registry by a new one over the same record.
 func (h *house) restart(t testing.TB) {
 	t.Helper()
-	h.Registry = registry.New(h.store, h.store, h.keys, &registry.Options{Activity: h.store, Now: h.clock, Revoked: func(ref push.Ref) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.revoked = append(h.revoked, ref)
-	}})
+	h.Registry = registry.New(h.store.all(), h.keys, &registry.Options{
+		Now: h.clock, Snapshot: h.snapshot, Marked: h.marked,
+		Revoked: func(ref push.Ref) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.revoked = append(h.revoked, ref)
+		},
+		Removed: func(_ context.Context, ref push.Ref) error {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.refuse == nil {
+				h.removed = append(h.removed, ref)
+			}
+			return h.refuse
+		},
+	})
 	if err := h.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// all returns m as each of the stores.
+func (m *memStore) all() registry.Stores {
+	return registry.Stores{Apps: m, Devices: m, Labels: m, Feed: m, Files: m, Activity: m}
+}
+
+func (h *house) marked(_ context.Context, _ push.AppID, id push.ID, m push.Mark) (*ordset.Set, error) {
+	set := h.pushes[id]
+	switch {
+	case set == nil:
+		return nil, &push.Error{Kind: push.NotFound}
+	case m == push.MarkOpened:
+		return new(ordset.Set), nil
+	}
+	return set, nil
 }
 
 func (h *house) clock() time.Time {
@@ -107,5 +141,21 @@ func (h *house) disable(t testing.TB, card push.AppCard, off string) {
 		t.Fatal(err)
 	}
 }
+
+// everybody returns the registered devices of app 1 for which w holds; all without one.
+func (h *house) everybody(t testing.TB, w ...push.Where) []push.Ordinal {
+	t.Helper()
+	a := push.Audience{All: true}
+	if len(w) > 0 {
+		a = push.Audience{Where: &w[0]}
+	}
+	set, unknown, err := h.Target(context.Background(), 1, a)
+	if err != nil || unknown != 0 {
+		t.Fatalf("Target = %d unknown, %v", unknown, err)
+	}
+	return slices.Collect(set.All())
+}
+
+func flag(f push.Flag) push.Where { return push.Is(push.WhereFlag{Flag: f, Value: true}) }
 
 func ptr[T any](v T) *T { return &v }

@@ -67,8 +67,8 @@ func TestImports(t *testing.T) {
 				"internal/server/s.go":   "package server\nimport _ \"github.com/jackc/pgx/v5/pgxpool\"\nimport _ \"database/sql/driver\"\n",
 			},
 			[]string{
-				"internal/server/s.go:2: only internal/sqlstore, internal/jobs, internal/testpg may import github.com/jackc/pgx",
-				"internal/server/s.go:3: only internal/sqlstore, internal/jobs, internal/testpg may import database/sql",
+				"internal/server/s.go:2: only internal/sqlstore, internal/jobs, internal/testpg, bench/audience may import github.com/jackc/pgx",
+				"internal/server/s.go:3: only internal/sqlstore, internal/jobs, internal/testpg, bench/audience may import database/sql",
 			},
 		},
 		{

@@ -88,9 +88,9 @@ type Owner struct {
 
 // Owners says who may import what a decision confines to one room.
 var Owners = []Owner{
-	{"database/sql", []string{"internal/sqlstore", "internal/jobs", "internal/testpg"}},
-	{"modernc.org/sqlite", []string{"internal/sqlstore", "internal/jobs", "internal/testpg"}},
-	{"github.com/jackc/pgx", []string{"internal/sqlstore", "internal/jobs", "internal/testpg"}},
+	{"database/sql", []string{"internal/sqlstore", "internal/jobs", "internal/testpg", "bench/audience"}},
+	{"modernc.org/sqlite", []string{"internal/sqlstore", "internal/jobs", "internal/testpg", "bench/audience"}},
+	{"github.com/jackc/pgx", []string{"internal/sqlstore", "internal/jobs", "internal/testpg", "bench/audience"}},
 	{"github.com/riverqueue/river", []string{"internal/jobs"}},
 	{"github.com/nats-io", []string{"internal/cluster"}},
 	{"github.com/RoaringBitmap/roaring", []string{"internal/ordset"}},

@@ -1,0 +1,244 @@
+package registry
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/carillonpush/carillon/internal/push"
+)
+
+// EditLabels changes tags, aliases, attributes and the account of one device, in one commit, and returns the device as it
+// is then. Tags that are new to the app are made. Invalid, NotFound; TooMany with Field "tags" (of the app, or of the device)
+// or "aliases[i]". A device that carries more than it may, since the limit became less, keeps what it has.
+func (r *Registry) EditLabels(ctx context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error) {
+	const op = "registry.EditLabels"
+	if err := e.Validate(); err != nil {
+		return push.Device{}, push.Wrap(op, err)
+	}
+	app, err := r.App(ref.App)
+	if err != nil {
+		return push.Device{}, push.Wrap(op, err)
+	}
+	m := tagMaker{r: r, app: app}
+	defer m.release()
+	row, err := r.change(ctx, ref, func(row *push.DeviceRow, c *push.DeviceChange) error {
+		c.What = whatOf(e)
+		if err := r.editTags(ctx, row, e, &m); err != nil {
+			return err
+		}
+		c.Tags = m.made
+		if err := editAttributes(row, e.Op, e.Attributes); err != nil {
+			return err
+		}
+		if e.Account != nil {
+			account := *e.Account
+			if e.Op == push.Delete {
+				account = ""
+			}
+			setAccount(row, account, r.now())
+		}
+		c.Aliases, c.Limits = editAliases(ref.Ordinal, e), aliasLimits(app)
+		if e.Limits != nil {
+			c.Limits = *e.Limits
+		}
+		return nil
+	})
+	m.release()
+	if err != nil {
+		return push.Device{}, push.Wrap(op, err)
+	}
+	d, err := r.shown(ctx, row)
+	return d, push.Wrap(op, err)
+}
+
+// whatOf names an edit for the feed.
+func whatOf(e push.LabelEdit) string {
+	var what []string
+	if e.Tags != nil || e.All == push.AllTags {
+		what = append(what, "tags")
+	}
+	if e.Aliases != nil || e.All == push.AllAliases {
+		what = append(what, "aliases")
+	}
+	if e.Attributes != nil {
+		what = append(what, "attributes")
+	}
+	if e.Account != nil {
+		what = append(what, "account")
+	}
+	return strings.Join(what, ",")
+}
+
+// editTags changes which tags row carries.
+func (r *Registry) editTags(ctx context.Context, row *push.DeviceRow, e push.LabelEdit, m *tagMaker) error {
+	if e.All == push.AllTags {
+		row.TagIDs = nil
+	}
+	if e.Tags == nil {
+		return nil
+	}
+	if e.Op == push.Delete {
+		row.TagIDs = withoutTags(row.TagIDs, m.known(e.Tags))
+		return nil
+	}
+	ids, err := m.ids(ctx, e.Tags)
+	if err != nil {
+		return err
+	}
+	have := row.TagIDs
+	if e.Op == push.Put {
+		have = nil
+	}
+	return carry(row, withTags(have, ids), m.app)
+}
+
+// carry makes tags what row carries. TooMany if they are more than a device may carry, and more than it had.
+func carry(row *push.DeviceRow, ids []push.TagID, app push.App) error {
+	if most := app.Settings.Int(push.SettingDeviceTags); len(ids) > most && len(ids) > len(row.TagIDs) {
+		return &push.Error{Kind: push.TooMany, Field: "tags", Msg: "the device would carry more than " + strconv.Itoa(most) + " tags"}
+	}
+	row.TagIDs = ids
+	return nil
+}
+
+// withTags returns the union of two lists of ids, growing; nil if there is none.
+func withTags(a, b []push.TagID) []push.TagID {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// withoutTags returns all but some of a device's tags; nil if none is left.
+func withoutTags(all, some []push.TagID) []push.TagID {
+	var left []push.TagID
+	for _, id := range all {
+		if !slices.Contains(some, id) {
+			left = append(left, id)
+		}
+	}
+	return left
+}
+
+// editAttributes changes the attributes of row.
+func editAttributes(row *push.DeviceRow, op push.EditOp, attributes map[string]string) error {
+	switch {
+	case attributes == nil:
+		return nil
+	case op == push.Delete:
+		left := maps.Clone(row.Attributes)
+		for name := range attributes {
+			delete(left, name)
+		}
+		row.Attributes = merged(left, nil)
+		return nil
+	case op == push.Put:
+		row.Attributes = nil
+	}
+	return merge(row, attributes, nil)
+}
+
+// editAliases returns the aliases of an edit as the record changes them, each in its place.
+func editAliases(o push.Ordinal, e push.LabelEdit) []push.AliasEdit {
+	if e.All == push.AllAliases {
+		return []push.AliasEdit{{Ordinal: o, Op: push.Delete}}
+	}
+	var edits []push.AliasEdit
+	for _, a := range e.Aliases {
+		edits = append(edits, push.AliasEdit{Ordinal: o, Op: e.Op, Alias: a})
+	}
+	return edits
+}
+
+// aliasLimits are the limits that an app sets.
+func aliasLimits(app push.App) push.AliasLimits {
+	return push.AliasLimits{PerDevice: app.Settings.Int(push.SettingDeviceAliases), Devices: app.Settings.Int(push.SettingAliasDevices)}
+}
+
+// setAccount logs an account in on row, or out if it is "". The same one again changes nothing.
+func setAccount(row *push.DeviceRow, account string, now time.Time) {
+	switch {
+	case account == row.Account:
+		return
+	case account == "":
+		row.Bound, row.Unbound = time.Time{}, now
+	default:
+		row.Bound, row.Unbound = now, time.Time{}
+	}
+	row.Account = account
+}
+
+// TagDevices has the named devices of app carry a tag (Add) or not (Delete), in one commit: how many that changed, and which
+// of the names stand for no device, each once. Invalid, TooMany; NotFound if no name stands for a device.
+func (r *Registry) TagDevices(ctx context.Context, app push.AppID, tag string, op push.EditOp, names []string) (changed int, unknown []string, err error) {
+	const where = "registry.TagDevices"
+	a, err := r.App(app)
+	switch {
+	case err != nil:
+		return 0, nil, push.Wrap(where, err)
+	case op != push.Add && op != push.Delete:
+		return 0, nil, &push.Error{Op: where, Kind: push.Invalid, Field: "op", Msg: "is add or delete"}
+	}
+	if err := push.Within("tag", push.ValidateTag(tag)); err != nil {
+		return 0, nil, push.Wrap(where, err)
+	}
+	if names == nil {
+		names = []string{}
+	}
+	if err := (push.Audience{Devices: names}).Validate(); err != nil {
+		return 0, nil, push.Wrap(where, err)
+	}
+	refs := make([]push.Ref, 0, len(names))
+	unknown, err = r.members(ctx, app, naming{}, names, nil, func(ref push.Ref) bool { refs = append(refs, ref); return true })
+	switch {
+	case err != nil:
+		return 0, nil, push.Wrap(where, err)
+	case len(refs) == 0:
+		return 0, nil, noDevice(where)
+	}
+	m := tagMaker{r: r, app: a}
+	defer m.release()
+	changed, err = r.changeAll(ctx, app, refs, func(row *push.DeviceRow, c *push.DeviceChange) error {
+		c.What = "tags"
+		err := r.editTags(ctx, row, push.LabelEdit{Op: op, Tags: []string{tag}}, &m)
+		c.Tags = m.made
+		return err
+	})
+	return changed, unknown, push.Wrap(where, err)
+}
+
+// NamedDevices returns the ids of the registered devices of app that have one of the names, each once. Invalid, NotFound
+// without the app.
+func (r *Registry) NamedDevices(ctx context.Context, app push.AppID, names push.Names) ([]push.DeviceID, error) {
+	const op = "registry.NamedDevices"
+	if _, err := r.App(app); err != nil {
+		return nil, push.Wrap(op, err)
+	}
+	switch {
+	case names.Kind < push.ByAlias || names.Kind > push.ByPrevious:
+		return nil, &push.Error{Op: op, Kind: push.Invalid, Field: "kind", Msg: "is alias, account, phone or previous"}
+	case len(names.Values) == 0 || len(names.Values) > push.MaxDirect:
+		return nil, &push.Error{Op: op, Kind: push.Invalid, Field: "value", Msg: "is 1 to 1000 names"}
+	}
+	for _, v := range names.Values { // all names have the rules of aliases
+		if err := (push.Alias{Type: names.Type, Value: v}).Validate(); err != nil {
+			return nil, push.Wrap(op, err)
+		}
+	}
+	var ids []push.DeviceID
+	seen := map[push.Ordinal]bool{}
+	_, err := r.members(ctx, app, naming{names.Kind, names.Type}, names.Values, nil, func(ref push.Ref) bool {
+		if !seen[ref.Ordinal] {
+			seen[ref.Ordinal] = true
+			ids = append(ids, r.keys.DeviceID(ref))
+		}
+		return true
+	})
+	return ids, push.Wrap(op, err)
+}
