@@ -98,7 +98,7 @@ func (r *Registry) write(ctx context.Context, c *push.DeviceChange) error {
 	ctx = durable(ctx)
 	if err := r.stores.Devices.ChangeDevices(ctx, *c); err != nil {
 		if uncertain(err) || errors.Is(err, push.Conflict) {
-			r.learn(ctx, c)
+			r.learn(ctx, c, err)
 		}
 		return err
 	}
@@ -125,14 +125,12 @@ func (r *Registry) apply(row *push.DeviceRow) {
 	}
 }
 
-// learn applies what the record holds of the devices and tags of a write whose outcome is not known. What the record cannot
-// say now is asked again later. Who calls it holds their locks.
-func (r *Registry) learn(ctx context.Context, c *push.DeviceChange) {
+// learn applies what the record holds of the devices and tags of a write that failed with err: it may have happened all the
+// same, or have met what is not known here. A commit whose answer was lost may become visible after this look, so that there
+// is another one later. Who calls it holds their locks.
+func (r *Registry) learn(ctx context.Context, c *push.DeviceChange, err error) {
 	if len(c.Tags) > 0 {
-		r.tags.stale = true
-		if err := r.freshTags(ctx); err != nil {
-			r.options.Log.Warn("tags not read again after a failed write", "app", c.App, "err", err)
-		}
+		r.settleTags(ctx, err)
 	}
 	var ordinals []push.Ordinal
 	for _, rows := range [][]push.DeviceRow{c.Add, c.Save} {
@@ -143,7 +141,7 @@ func (r *Registry) learn(ctx context.Context, c *push.DeviceChange) {
 	if len(ordinals) == 0 {
 		return
 	}
-	if _, err := r.find(ctx, c.App, ordinals); err != nil || len(c.Tags) > 0 && r.tags.stale {
+	if _, failed := r.find(ctx, c.App, ordinals); failed != nil || uncertain(err) {
 		r.unsure.add(c.App, ordinals)
 	}
 }

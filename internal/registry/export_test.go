@@ -29,6 +29,9 @@ func (r *Registry) Save(ctx context.Context) {
 	}
 }
 
+// Flush writes last active days, as Run does every minute.
+func (r *Registry) Flush(ctx context.Context) { r.flush(ctx) }
+
 // Settle does again what is unsure, as Run does every minute.
 func (r *Registry) Settle(ctx context.Context) { r.makeSure(ctx) }
 

@@ -207,28 +207,24 @@ func (m *memStore) Holders(_ context.Context, app push.AppID, names push.Names) 
 	if names.Kind < push.ByAlias || names.Kind > push.ByPrevious {
 		return nil, refused(push.Invalid, "kind")
 	}
-	rows := m.sorted(app)
+	holders := map[string][]push.Ordinal{}
+	for _, o := range m.owners {
+		if names.Kind == push.ByAlias && o.app == app && o.alias.Type == names.Type {
+			holders[o.alias.Value] = append(holders[o.alias.Value], o.ordinal)
+		}
+	}
+	for _, row := range m.sorted(app) {
+		has := map[push.NameKind]string{push.ByAccount: row.Account, push.ByPhone: row.Phone, push.ByPrevious: row.PreviousID}
+		if name := has[names.Kind]; name != "" && row.Removed.IsZero() {
+			holders[name] = append(holders[name], row.Ref.Ordinal)
+		}
+	}
 	var all []push.Holder
-	seen := map[string]bool{}
 	for _, v := range names.Values {
-		if seen[v] || v == "" {
-			continue
+		for _, o := range holders[v] {
+			all = append(all, push.Holder{Value: v, Ordinal: o})
 		}
-		seen[v] = true
-		if names.Kind == push.ByAlias {
-			for _, o := range m.owners {
-				if o.app == app && o.alias == (push.Alias{Type: names.Type, Value: v}) {
-					all = append(all, push.Holder{Value: v, Ordinal: o.ordinal})
-				}
-			}
-			continue
-		}
-		for _, row := range rows {
-			has := map[push.NameKind]string{push.ByAccount: row.Account, push.ByPhone: row.Phone, push.ByPrevious: row.PreviousID}
-			if row.Removed.IsZero() && has[names.Kind] == v {
-				all = append(all, push.Holder{Value: v, Ordinal: row.Ref.Ordinal})
-			}
-		}
+		delete(holders, v) // a value counts once
 	}
 	return all, nil
 }

@@ -20,27 +20,23 @@ const namePage = 1000
 // order of the names, until yield returns false; a device may come more than once. It returns the names that stand for none,
 // each once: made-up ids, and names of devices that were removed, of another app, or of another platform.
 func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names []string, platforms []push.Platform, yield func(push.Ref) bool) (unknown []string, err error) {
-	if len(names) == 1 && by == (naming{}) { // most pushes: the record is not asked
-		if ref, ok := r.member(app, names[0], platforms); ok {
-			yield(ref)
-			return nil, nil
-		}
+	if len(names) > 1 { // most pushes have one
+		names = distinct(names)
 	}
-	for page := range slices.Chunk(distinct(names), namePage) {
-		holders, err := r.holders(ctx, app, by, page)
+	for page := range slices.Chunk(names, namePage) {
+		ours, others := r.ours(app, by, page, platforms)
+		holders, err := r.holders(ctx, app, by, others)
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range page {
-			met := false
-			if by == (naming{}) {
-				if ref, ok := r.member(app, name, platforms); ok {
-					if met = true; !yield(ref) {
-						return unknown, nil
-					}
-					continue
+		for i, name := range page {
+			if by == (naming{}) && ours[i] != (push.Ref{}) {
+				if !yield(ours[i]) {
+					return unknown, nil
 				}
+				continue
 			}
+			met := false
 			for _, o := range holders[name] {
 				ref, ok := r.index.Find(app, o)
 				if !ok || !among(ref.Platform, platforms) {
@@ -58,22 +54,35 @@ func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names
 	return unknown, nil
 }
 
-// holders returns who has names, as the record knows them. Of ids only those that are no registered device's are looked up:
-// they may be of an earlier provider, also where they look like ours, as any short number does.
-func (r *Registry) holders(ctx context.Context, app push.AppID, by naming, names []string) (map[string][]push.Ordinal, error) {
-	look := push.Names{Kind: by.kind, Type: by.typ, Values: names}
-	if by == (naming{}) {
-		look.Kind, look.Values = push.ByPrevious, nil
-		for _, name := range names {
-			if _, ok := r.member(app, name, nil); !ok {
-				look.Values = append(look.Values, name)
-			}
+// ours returns for each of names the device that has it as its device id or channel id, which takes no look at the record;
+// and the names that must be looked up there. They may be ids of an earlier provider, also where they look like ours, as any
+// short number does.
+func (r *Registry) ours(app push.AppID, by naming, names []string, platforms []push.Platform) (refs []push.Ref, others []string) {
+	if by != (naming{}) {
+		return nil, names
+	}
+	refs = make([]push.Ref, len(names))
+	for i, name := range names {
+		ref, ok := r.named(name)
+		switch {
+		case !ok || ref.App != app || !among(ref.Platform, platforms):
+			others = append(others, name)
+		default:
+			refs[i] = ref
 		}
 	}
-	if len(look.Values) == 0 {
+	return refs, others
+}
+
+// holders returns who has names, as the record knows them.
+func (r *Registry) holders(ctx context.Context, app push.AppID, by naming, names []string) (map[string][]push.Ordinal, error) {
+	if len(names) == 0 {
 		return nil, nil
 	}
-	all, err := r.stores.Devices.Holders(ctx, app, look)
+	if by == (naming{}) {
+		by.kind = push.ByPrevious
+	}
+	all, err := r.stores.Devices.Holders(ctx, app, push.Names{Kind: by.kind, Type: by.typ, Values: names})
 	if err != nil {
 		return nil, err
 	}
@@ -95,15 +104,6 @@ func distinct(names []string) []string {
 		}
 	}
 	return all
-}
-
-// member returns the registered device of app, of one of platforms, that has name as its device id or channel id.
-func (r *Registry) member(app push.AppID, name string, platforms []push.Platform) (push.Ref, bool) {
-	ref, ok := r.named(name)
-	if !ok || ref.App != app || !among(ref.Platform, platforms) {
-		return push.Ref{}, false
-	}
-	return ref, true
 }
 
 // among reports whether p is one of platforms, where none means all.

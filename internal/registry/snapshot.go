@@ -204,9 +204,9 @@ func (r *Registry) saveSince(ctx context.Context, seq int64) (int64, error) {
 	})
 }
 
-// writeFile has path be what write writes, or what it was.
+// writeFile has path be what write writes, or what it was. One caller at a time.
 func writeFile(path string, write func(w *bufio.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -338,8 +338,8 @@ func (r *Registry) RemoveTag(ctx context.Context, app push.AppID, name string) e
 	return nil
 }
 
-// settleTags reads the tags again after a write whose outcome is not known, or that met what it did not know.
-// r.tags.making is held.
+// settleTags reads the tags again after a write that failed: it may have happened all the same, and become visible after
+// this look even, or it has met what is not known here. r.tags.making is held.
 func (r *Registry) settleTags(ctx context.Context, failed error) {
 	if !uncertain(failed) && !errors.Is(failed, push.Conflict) && !errors.Is(failed, push.NotFound) {
 		return
@@ -348,6 +348,7 @@ func (r *Registry) settleTags(ctx context.Context, failed error) {
 	if err := r.freshTags(durable(ctx)); err != nil {
 		r.options.Log.Warn("tags not read again after a failed write", "err", err)
 	}
+	r.tags.stale = r.tags.stale || uncertain(failed)
 }
 
 func noTag(op string) error {
