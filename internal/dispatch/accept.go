@@ -44,7 +44,7 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 		return push.Push{}, push.Wrap(op, err)
 	case few && r.Policy.StartAt == nil:
 		p.Kind = push.Direct
-		p, err = d.acceptDirect(ctx, p, named)
+		p, err = d.acceptDirect(ctx, p, app, named)
 	default:
 		p, err = d.acceptBulk(ctx, p)
 	}
@@ -90,11 +90,11 @@ func (d *Dispatcher) again(ctx context.Context, p push.Push, r push.Request) pus
 	switch {
 	case over:
 	case p.Kind == push.Direct:
-		named, _, _, err := d.Audience.Resolve(ctx, r.App, r.Audience, push.MaxDirect)
+		devices, err := d.Receipts.Targets(ctx, p)
 		if err != nil {
 			d.opts.Log.Warn("devices of a repeated push are not reminded", "push", p.ID, "err", err)
 		}
-		d.remind(p.App, named)
+		d.remind(p.App, devices)
 	case d.live.get(p.App, p.ID) == nil:
 		if err := d.revive(ctx, p.App, p.ID); err != nil {
 			d.opts.Log.Warn("a push is not looked after until the next start", "push", p.ID, "err", err)
@@ -105,10 +105,10 @@ func (d *Dispatcher) again(ctx context.Context, p push.Push, r push.Request) pus
 }
 
 // remind has devices ask the record again, now if they are connected, or when they connect.
-func (d *Dispatcher) remind(app push.AppID, named []push.Named) {
-	for _, n := range named {
-		d.waiting.add(app, n.Ordinal)
-		d.Gateway.Wake(n.Ref)
+func (d *Dispatcher) remind(app push.AppID, devices []push.Ordinal) {
+	for _, o := range devices {
+		d.waiting.add(app, o)
+		d.Gateway.Wake(app, o)
 	}
 }
 
@@ -136,11 +136,7 @@ func (d *Dispatcher) due(ctx context.Context, p push.Push) {
 	d.wake(ctx, p.App, p.ID)
 }
 
-func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, named []push.Named) (push.Push, error) {
-	app, err := d.Audience.App(p.App)
-	if err != nil {
-		return push.Push{}, err
-	}
+func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App, named []push.Named) (_ push.Push, err error) {
 	a := push.Acceptance{Push: p, Limit: app.Settings.Int(push.SettingInboxLimit)}
 	a.Push.State = push.Done // its first pass is the post that follows the commit
 	a.Targets, a.Marks = d.sort(p, named)
@@ -155,8 +151,8 @@ func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, named []push
 		return d.again(ctx, stored, p.Request), nil
 	case is(err, push.Unavailable):
 		if !errors.Is(err, push.ErrNotQueued) {
-			d.maybes.add(maybe{p.App, named, p.Created.Add(doubtFor)})
-			d.remind(p.App, named)
+			d.maybes.add(maybe{p.App, a.Targets, p.Created.Add(doubtFor)})
+			d.remind(p.App, a.Targets)
 		}
 		return push.Push{}, err
 	case err != nil:

@@ -51,17 +51,23 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 // begin evaluates the audience and commits the target, before the first byte leaves. One that has begun stays as it is.
 // One that is over, or was never committed, is not live any more afterwards.
 func (d *Dispatcher) begin(ctx context.Context, l *live) error {
-	defer d.turn(l.push.ID)()
+	request := l.evaluating()
+	if request == nil {
+		return nil
+	}
+	defer l.evaluated()
+	p := l.push
+	p.Request = *request
+	target, unknown, err := d.target(ctx, p.Request) // a long file takes its time: the turn is not held meanwhile
+	defer d.turn(p.ID)()
 	if l.begun() {
 		return nil
 	}
 	ctx, cancel := patient(ctx)
 	defer cancel()
-	p := l.push
-	target, unknown, err := d.target(ctx, p.Request)
 	switch {
 	case is(err, push.Invalid) || is(err, push.NotFound):
-		return d.fail(ctx, p, err)
+		return d.fail(ctx, l, err)
 	case err != nil:
 		return err
 	}
@@ -112,19 +118,20 @@ func (d *Dispatcher) begunElsewhere(ctx context.Context, l *live) error {
 }
 
 // fail ends a push whose audience cannot be evaluated any more: its file has expired, or an attribute has got more values
-// than can be asked for. Nothing of it has left.
-func (d *Dispatcher) fail(ctx context.Context, p push.Push, cause error) error {
+// than can be asked for. Nothing of it has left. One whose target is committed already keeps it.
+func (d *Dispatcher) fail(ctx context.Context, l *live, cause error) error {
+	p := l.push
 	e, _ := errors.AsType[*push.Error](cause)
 	reason := e.Msg
 	if e.Field != "" {
 		reason = e.Field + ": " + reason
 	}
-	over, err := d.move(ctx, p, push.Failed, reason)
-	if over {
-		d.live.remove(p.App, p.ID)
+	err := d.Bulk.Move(ctx, p.App, p.ID, p.State, push.Failed, reason)
+	if is(err, push.Conflict) || is(err, push.NotFound) {
+		return d.begunElsewhere(ctx, l)
 	}
-	if is(err, push.Conflict) { // somebody ended it meanwhile
-		return nil
+	if err == nil {
+		d.live.remove(p.App, p.ID)
 	}
 	return err
 }

@@ -19,11 +19,15 @@ func (d *Dispatcher) Count(ctx context.Context, r push.Request) (push.Count, err
 	if err := d.validate(ctx, r, app, now); err != nil {
 		return push.Count{}, push.Wrap(op, err)
 	}
-	target, unknown, err := d.target(ctx, r)
-	if err == nil && r.Audience.Named() && target.Empty() && !r.Policy.Test && !r.AllowUnknown {
+	target, unknown, err := d.named(ctx, r)
+	if err == nil && r.Audience.Named() && target.Empty() && !r.AllowUnknown {
 		err = nobody(r.Audience)
 	}
 	if err != nil {
+		return push.Count{}, push.Wrap(op, err)
+	}
+	direct := r.Audience.Named() && r.Policy.StartAt == nil && target.Len() <= push.MaxDirect // as Accept decides
+	if err := d.forTests(ctx, r, target); err != nil {
 		return push.Count{}, push.Wrap(op, err)
 	}
 	tally := d.Census.Tally(r.App, target)
@@ -40,22 +44,35 @@ func (d *Dispatcher) Count(ctx context.Context, r push.Request) (push.Count, err
 	for channel, n := range tally.Tokens {
 		c.Channels[channel] = n
 	}
-	if r.Audience.Named() && r.Policy.StartAt == nil && target.Len() <= push.MaxDirect { // a direct push: it goes through inboxes
+	if direct { // it goes through inboxes
 		c.OverLimit, err = d.Inbox.Full(ctx, r.App, slices.Collect(target.All()), app.Settings.Int(push.SettingInboxLimit), now)
 	}
 	return c, push.Wrap(op, err)
 }
 
 // target returns the devices that r is for now, and how many of its names stand for none. The caller owns the set.
-func (d *Dispatcher) target(ctx context.Context, r push.Request) (target *ordset.Set, unknown int, err error) {
-	target, unknown, err = d.Audience.Target(ctx, r.App, r.Audience)
-	if err != nil || !r.Policy.Test {
-		return target, unknown, push.Within("audience", err)
-	}
-	test, err := d.Audience.Select(ctx, r.App, push.Is(push.WhereFlag{Flag: push.FlagTest, Value: true}))
+func (d *Dispatcher) target(ctx context.Context, r push.Request) (*ordset.Set, int, error) {
+	target, unknown, err := d.named(ctx, r)
 	if err != nil {
 		return nil, 0, err
 	}
-	target.Intersect(test)
-	return target, unknown, nil
+	return target, unknown, d.forTests(ctx, r, target)
+}
+
+// named returns the devices that r's audience names, and how many of its names stand for none.
+func (d *Dispatcher) named(ctx context.Context, r push.Request) (*ordset.Set, int, error) {
+	target, unknown, err := d.Audience.Target(ctx, r.App, r.Audience)
+	return target, unknown, push.Within("audience", err)
+}
+
+// forTests leaves the test devices in target, if r is in test mode.
+func (d *Dispatcher) forTests(ctx context.Context, r push.Request, target *ordset.Set) error {
+	if !r.Policy.Test {
+		return nil
+	}
+	test, err := d.Audience.Select(ctx, r.App, push.Is(push.WhereFlag{Flag: push.FlagTest, Value: true}))
+	if err == nil {
+		target.Intersect(test)
+	}
+	return err
 }

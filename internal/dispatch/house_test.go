@@ -173,10 +173,10 @@ func (g *gate) IsOnline(_ push.AppID, o push.Ordinal) bool {
 	return g.online[o]
 }
 
-func (g *gate) Wake(ref push.Ref) {
+func (g *gate) Wake(_ push.AppID, o push.Ordinal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.woken = append(g.woken, ref.Ordinal)
+	g.woken = append(g.woken, o)
 }
 
 type posted struct {

@@ -12,13 +12,15 @@ import (
 // A live is a bulk push that is not over: scheduled, about to begin, or begun and owed to whoever is in its target and
 // not settled.
 type live struct {
-	push     push.Push // as it was when it came among the live ones
+	push     push.Push // as it was when it came among the live ones, without its request
 	delivery *push.Delivery
 
-	mu      sync.RWMutex // guards what follows
-	target  *ordset.Set  // nil until it has begun; not changed afterwards
-	settled *ordset.Set  // delivered, or dropped for a reason
-	run     bool         // whether its first pass is complete
+	mu      sync.RWMutex  // guards what follows
+	request *push.Request // what begins it; nil once it has begun, since there may be many live pushes, and it may be long
+	asked   bool          // whether its audience is being evaluated
+	target  *ordset.Set   // nil until it has begun; not changed afterwards
+	settled *ordset.Set   // delivered, or dropped for a reason
+	run     bool          // whether its first pass is complete
 
 	doubtful bool // whether it may be over in the record: an attempt to end it was not answered
 }
@@ -48,7 +50,25 @@ func (l *live) targets(o push.Ordinal) bool {
 func (l *live) begin(target, settled *ordset.Set) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.target, l.settled = target, settled
+	l.target, l.settled, l.request = target, settled, nil
+}
+
+// evaluating returns what begins l, and keeps others from evaluating it until evaluated is called. nil if it has begun, or
+// another is at it.
+func (l *live) evaluating() *push.Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.target != nil || l.asked {
+		return nil
+	}
+	l.asked = true
+	return l.request
+}
+
+func (l *live) evaluated() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = false
 }
 
 func (l *live) doubt(is bool) {
@@ -245,8 +265,10 @@ func (s *lives) filter(keep func(*live) bool) []*live {
 // adopt takes a bulk push from the record, or one that was just accepted, among the live ones.
 func (d *Dispatcher) adopt(row push.Live) error {
 	p := row.Push
+	request := p.Request
+	p.Request = push.Request{}
 	l := &live{
-		push: p, settled: new(ordset.Set), run: p.State == push.Done,
+		push: p, request: &request, settled: new(ordset.Set), run: p.State == push.Done,
 		delivery: &push.Delivery{ID: p.ID, App: p.App, Kind: push.Bulk, Expires: p.Expires, Payload: row.Payload},
 	}
 	if p.State == push.Sending || p.State == push.Done {
@@ -254,7 +276,7 @@ func (d *Dispatcher) adopt(row push.Live) error {
 		if err != nil {
 			return err
 		}
-		l.target, l.settled = d.live.share(p.App, target), settled
+		l.target, l.settled, l.request = d.live.share(p.App, target), settled, nil
 	}
 	d.live.add(l)
 	return nil

@@ -49,6 +49,8 @@ type Receipts interface {
 	// Post queues rs and returns; it blocks only while the queue is full. What could not be committed is logged, and comes
 	// again, since the device is still owed it.
 	Post(rs ...push.Receipt)
+	// Targets returns the devices that a direct push was accepted for. NotFound if there is none.
+	Targets(ctx context.Context, p push.Push) ([]push.Ordinal, error)
 	// Targeted reports whether a device is in the target of p, direct or bulk, begun or over.
 	Targeted(ctx context.Context, p push.Push, o push.Ordinal) (bool, error)
 }
@@ -73,7 +75,7 @@ type Gateway interface {
 	// Broadcast hands d to every connected device of d's app for which owed is true.
 	Broadcast(d *push.Delivery, owed func(push.Ordinal) bool)
 	// Wake has the device's connection, if there is one, ask again what it is owed.
-	Wake(ref push.Ref)
+	Wake(app push.AppID, o push.Ordinal)
 	// Withdraw is a barrier: when it returns, no copy of the push will start to be written. settle is then called once, with
 	// whether the withdrawal was committed: if not, devices from which copies were held back ask the record again. until is
 	// when the push expires; the withdrawal is forgotten then.

@@ -42,9 +42,9 @@ func (w *waiting) app(id push.AppID) *waitingSet {
 
 // A maybe is a direct push of which nobody could say whether it was committed: it may be, even later than the answer.
 type maybe struct {
-	app   push.AppID
-	named []push.Named
-	until time.Time
+	app     push.AppID
+	devices []push.Ordinal
+	until   time.Time
 }
 
 const maxMaybes = 100_000

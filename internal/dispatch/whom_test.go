@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
@@ -139,4 +141,73 @@ func TestCountSaysWhoIsOverTheLimit(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}
+}
+
+// A target that was committed although nobody could say so is kept, also when the audience cannot be evaluated again.
+func TestTargetThatIsCommittedOutlivesItsAudience(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	h.gateway.online[1] = true
+	h.people.files["f"] = []string{"a1"}
+	r := toAll()
+	r.Audience = push.Audience{File: "f", Of: &push.FileOf{Devices: true}}
+	p := h.accept(r)
+	h.unsure.happens["Begin"] = true
+	if err := h.Start(t.Context(), theApp, p.ID); !errors.Is(err, push.Unavailable) {
+		t.Fatalf("Start: %v, want unavailable", err)
+	}
+	delete(h.people.files, "f")
+	if err := h.Start(t.Context(), theApp, p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := h.report(p.ID); got.State != push.Done || !slices.Contains(h.owed(1), p.ID) || len(h.gateway.take()) != 1 {
+		t.Errorf("the push is %s, and device 1 is owed %v, want it sent", got.State, h.owed(1))
+	}
+}
+
+// A dry run refuses what the request would be refused for, in test mode too.
+func TestCountAgreesWithAccept(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	r := to("nobody")
+	r.App, r.Policy.Test = theApp, true
+	_, errCount := h.Count(t.Context(), r)
+	_, errAccept := h.Accept(t.Context(), r)
+	if !errors.Is(errCount, push.NotFound) || !errors.Is(errAccept, push.NotFound) {
+		t.Errorf("Count: %v, Accept: %v, want not found", errCount, errAccept)
+	}
+}
+
+// While an audience is evaluated, which a long file makes slow, the push can be cancelled, and nobody else evaluates it.
+func TestCancelWhileTheAudienceIsEvaluated(t *testing.T) {
+	h := newHouse(t, t.TempDir(), newClock())
+	slow := &slowly{people: h.people, asked: make(chan struct{}), answer: make(chan struct{})}
+	p := h.accept(toAll())
+	h.Audience = slow
+	started := make(chan error, 1)
+	go func() { started <- h.Start(t.Context(), theApp, p.ID) }()
+	<-slow.asked
+	if err := h.Start(t.Context(), theApp, p.ID); err != nil { // it would wait for answer if it asked
+		t.Errorf("a second run: %v", err)
+	}
+	if _, err := h.Cancel(t.Context(), theApp, p.ID); err != nil {
+		t.Errorf("Cancel: %v", err)
+	}
+	close(slow.answer)
+	if err := <-started; err != nil {
+		t.Errorf("Start: %v", err)
+	}
+	if got, _ := h.report(p.ID); got.State != push.Cancelled || len(h.allOwed(p.ID)) != 0 {
+		t.Errorf("the push is %s and owed to %v, want it cancelled", got.State, h.allOwed(p.ID))
+	}
+}
+
+// slowly answers when the test says so.
+type slowly struct {
+	*people
+	asked, answer chan struct{}
+}
+
+func (s *slowly) Target(ctx context.Context, app push.AppID, a push.Audience) (*ordset.Set, int, error) {
+	close(s.asked) // a second time would panic
+	<-s.answer
+	return s.people.Target(ctx, app, a)
 }

@@ -143,7 +143,7 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 	}
 	d.undoubt(ctx)
 	for _, one := range d.maybes.take(now) {
-		d.remind(one.app, one.named)
+		d.remind(one.app, one.devices)
 	}
 	d.live.tidy()
 	for ctx.Err() == nil {

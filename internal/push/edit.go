@@ -47,8 +47,9 @@ type LabelEdit struct {
 	// Account: Put and Add log it in, Delete logs out whoever is. Nil leaves it.
 	Account *string
 
-	All    LabelKind    // for Delete
-	Limits *AliasLimits // nil means the app's settings
+	All      LabelKind    // for Delete
+	Limits   *AliasLimits // nil means the app's settings
+	ByDevice bool         // the device says so itself: see SettingDeviceNewTags
 }
 
 // A LabelKind is one sort of label. The zero LabelKind is none.

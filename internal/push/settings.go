@@ -35,6 +35,8 @@ const (
 	SettingAdoptPrevious        = "adopt_previous_id"
 	SettingTags                 = "tags.limit"
 	SettingDeviceTags           = "tags.per_device"
+	SettingDeviceNewTags        = "tags.made_by_devices"
+	SettingFileBytes            = "files.bytes"
 	SettingDeviceAliases        = "aliases.per_device"
 	SettingAliasDevices         = "aliases.devices"
 	SettingFileKeep             = "files.keep"
@@ -49,12 +51,14 @@ func Catalogue() []Setting {
 		{"baidu.ios_message_limit", "256", "bytes of a Baidu message for iOS; for Baidu's API, which comes later", intRange(1, 4096)},
 		{SettingRegistrationsAddress, "600", "device registrations a minute from one address; 0 is no limit", intRange(0, 1_000_000)},
 		{SettingDisabled, "false", "an app that is switched off: its senders and devices are refused", boolean},
+		{SettingFileBytes, "1073741824", "bytes of all uploaded files of an app, unzipped", intRange(1<<20, 1<<40)},
 		{SettingFileKeep, "30d", "how long an uploaded file is kept", duration(time.Hour, 365*24*time.Hour)},
 		{"getui.session_by_ip", "true", "accept Getui clients that never send their token by address; for Getui's API, which comes later", boolean},
 		{SettingInboxLimit, "500", "direct messages that wait for one device; the oldest gives way", intRange(1, 100_000)},
 		{SettingIPAllow, "", "addresses and networks (CIDR) that may send, separated by commas; empty is everybody", prefixes},
 		{SettingMaxTTL, "30d", "greatest time to live of a push", duration(time.Minute, 30*24*time.Hour)},
 		{SettingTags, "10000", "tags of an app", intRange(1, 1_000_000)},
+		{SettingDeviceNewTags, "true", "whether a device may carry a tag that the app does not have yet; else senders make tags, and a device carries those there are", boolean},
 		{SettingDeviceTags, "1000", "tags that one device may carry", intRange(1, 1000)},
 		{"umeng.broadcasts_per_day", "10", "Umeng broadcasts a day; counted from a later version on", intRange(0, 1_000_000)},
 		{"umeng.file_sends_per_hour", "300", "Umeng filecasts, and customizedcasts with a file, an hour; counted from a later version on", intRange(0, 1_000_000)},

@@ -177,7 +177,7 @@ const (
 // Limits of expressions.
 const (
 	MaxWhereNodes = 4096    // leaves and joins
-	MaxWhere      = 1 << 20 // bytes, as JSON
+	MaxWhere      = 1 << 20 // bytes, as JSON, as it comes and as it is kept
 )
 
 // Validate reports what is wrong with w, with the path of the part: "and[2].not.attr". Whether tags, aliases or pushes
@@ -185,11 +185,19 @@ const (
 func (w Where) Validate() error {
 	nodes := 0
 	err := w.check(&nodes)
-	if nodes > MaxWhereNodes {
+	switch {
+	case nodes > MaxWhereNodes:
 		return errTooManyNodes // the whole is too large, not the part at which that was noticed
+	case err != nil:
+		return err
 	}
-	return err
+	if b, err := w.MarshalJSON(); err != nil || len(b) > MaxWhere {
+		return errWhereTooLong
+	}
+	return nil
 }
+
+var errWhereTooLong = invalid("", "is more than 1 MiB")
 
 var errTooManyNodes = invalid("", "has more than 4096 parts")
 

@@ -13,8 +13,13 @@ import (
 // "and[2].not.attr". An expression that it returns is valid.
 func ParseWhere(b []byte) (Where, error) {
 	if len(b) > MaxWhere {
-		return Where{}, invalid("", "is more than 1 MiB")
+		return Where{}, errWhereTooLong
 	}
+	return readWhere(b)
+}
+
+// readWhere is ParseWhere for an expression of any length. What was accepted once must be read from the record for ever.
+func readWhere(b []byte) (Where, error) {
 	if !utf8.Valid(b) { // encoding/json would put U+FFFD into names, which are other names then
 		return Where{}, invalid("", "is not UTF-8")
 	}
@@ -33,9 +38,9 @@ func ParseWhere(b []byte) (Where, error) {
 	return w, nil
 }
 
-// UnmarshalJSON reads w as ParseWhere does.
+// UnmarshalJSON reads w as ParseWhere does, whatever its length, which is for Validate to judge.
 func (w *Where) UnmarshalJSON(b []byte) error {
-	parsed, err := ParseWhere(b)
+	parsed, err := readWhere(b)
 	if err != nil {
 		return err
 	}

@@ -409,3 +409,25 @@ func TestTagsAreCountedInCharacters(t *testing.T) {
 		})
 	}
 }
+
+// What is kept may be longer than what came: numbers become texts, and some characters are written in six. What has been
+// accepted is read for ever all the same.
+func TestExpressionThatGrows(t *testing.T) {
+	leaf := `{"attr":"a","in":[` + strings.TrimSuffix(strings.Repeat("1,", 1000), ",") + `]}`
+	expr := `{"or":[` + strings.TrimSuffix(strings.Repeat(leaf+",", 450), ",") + `]}`
+	w, err := push.ParseWhere([]byte(expr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Validate(); !errors.Is(err, push.Invalid) {
+		t.Errorf("a request with it: got %v, want invalid", err)
+	}
+	kept, err := json.Marshal(w)
+	if err != nil || len(kept) <= push.MaxWhere {
+		t.Fatalf("it is kept in %d bytes, %v", len(kept), err)
+	}
+	var read push.Where
+	if err := json.Unmarshal(kept, &read); err != nil {
+		t.Errorf("reading what was kept: %v", err)
+	}
+}
