@@ -192,8 +192,8 @@ func (g *Gateway) Settled(receipts []push.Receipt) {
 }
 
 // Wake has the device's connection, if there is one, ask the record again.
-func (g *Gateway) Wake(ref push.Ref) {
-	if c := g.conns.find(ref.App, ref.Ordinal); c != nil {
+func (g *Gateway) Wake(app push.AppID, o push.Ordinal) {
+	if c := g.conns.find(app, o); c != nil {
 		c.wake()
 	}
 }

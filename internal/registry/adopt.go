@@ -102,13 +102,3 @@ func proof(apiKey, previousID string) string {
 	mac.Write([]byte(previousID))
 	return hex.EncodeToString(mac.Sum(nil))
 }
-
-// Proof returns the previous_proof that lets a phone become the imported device of a previous id: lower-case hex of
-// HMAC-SHA256 under the app's current native API key. Whoever has it can become that device; it is a secret. NotFound.
-func (r *Registry) Proof(app push.AppID, previousID string) (string, error) {
-	c := r.tables.Load().current(app, Native)
-	if c == nil {
-		return "", noApp()
-	}
-	return proof(c.current(), previousID), nil
-}

@@ -31,7 +31,7 @@ func (r *Registry) Check(ctx context.Context, app push.AppID, a push.Audience) e
 // checkPushes reports a push that w names and that is not there, with the path of its leaf. seen are those that are there.
 func (r *Registry) checkPushes(ctx context.Context, app push.AppID, w push.Where, seen map[push.ID]bool) error {
 	if l, ok := w.Leaf.(push.WherePush); ok && !seen[l.Push] {
-		if _, err := r.marked(ctx, app, l); err != nil {
+		if err := noPush(l, r.options.Pushed(ctx, app, l.Push)); err != nil {
 			return err
 		}
 		seen[l.Push] = true
@@ -51,17 +51,16 @@ func (r *Registry) checkPushes(ctx context.Context, app push.AppID, w push.Where
 	return nil
 }
 
-// marked returns the devices of which a leaf about a push holds. NotFound with the leaf's name as the field.
-func (r *Registry) marked(ctx context.Context, app push.AppID, l push.WherePush) (*ordset.Set, error) {
-	set, err := r.options.Marked(ctx, app, l.Push, l.Mark)
-	if errors.Is(err, push.NotFound) {
-		field := "reached"
-		if l.Mark == push.MarkOpened {
-			field = "opened"
-		}
-		return nil, &push.Error{Kind: push.NotFound, Field: field, Msg: "no such push", Err: err}
+// noPush returns err, which is about the push of a leaf, with the leaf's name as the field if it is NotFound.
+func noPush(l push.WherePush, err error) error {
+	if !errors.Is(err, push.NotFound) {
+		return err
 	}
-	return set, err
+	field := "reached"
+	if l.Mark == push.MarkOpened {
+		field = "opened"
+	}
+	return &push.Error{Kind: push.NotFound, Field: field, Msg: "no such push", Err: err}
 }
 
 // Resolve returns the registered devices that the names of a.Named() stand for, distinct and in the order of the names, and
@@ -178,19 +177,29 @@ func (r *Registry) targetOfFile(ctx context.Context, app push.AppID, a push.Audi
 // Select returns the registered devices of app for which w, which is valid, holds now. The caller owns the set. Invalid and
 // NotFound with the path inside w.
 func (r *Registry) Select(ctx context.Context, app push.AppID, w push.Where) (*ordset.Set, error) {
+	asked := map[push.WherePush]*ordset.Set{} // several leaves may be about one push
 	set, err := r.index.Select(audience.Query{
 		App: app, Where: w, Now: r.options.Now(),
-		Given: func(l push.Leaf) (*ordset.Set, error) { return r.given(ctx, app, l) },
+		Given: func(l push.Leaf) (*ordset.Set, error) {
+			about, ok := l.(push.WherePush)
+			if !ok {
+				return r.given(ctx, app, l)
+			}
+			if asked[about] != nil {
+				return asked[about], nil
+			}
+			set, err := r.options.Marked(ctx, app, about.Push, about.Mark)
+			asked[about] = set
+			return set, noPush(about, err)
+		},
 	})
 	return set, push.Wrap("registry.Select", err)
 }
 
-// given returns the set of a leaf that the index does not hold.
+// given returns the set of a leaf that the record or the presence holds.
 func (r *Registry) given(ctx context.Context, app push.AppID, l push.Leaf) (*ordset.Set, error) {
 	look := push.Names{Kind: push.ByAccount}
 	switch l := l.(type) {
-	case push.WherePush:
-		return r.marked(ctx, app, l)
 	case push.WhereAlias:
 		look = push.Names{Kind: push.ByAlias, Type: l.Type, Values: l.Values}
 	case push.WhereAccount:

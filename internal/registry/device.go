@@ -41,16 +41,24 @@ func (r *Registry) named(name string) (push.Ref, bool) {
 	return have, true
 }
 
+// Ref returns the registered device of app that has name as its device id, channel id, or id at an earlier provider.
+// NotFound.
+func (r *Registry) Ref(ctx context.Context, app push.AppID, name string) (ref push.Ref, err error) {
+	const op = "registry.Ref"
+	_, err = r.members(ctx, app, naming{}, []string{name}, nil, func(found push.Ref) bool { ref = found; return true })
+	if err == nil && ref == (push.Ref{}) {
+		err = noDevice(op)
+	}
+	return ref, push.Wrap(op, err)
+}
+
 // Device returns a device of app by device id, channel id, or the id that it had at an earlier provider. NotFound, also for
 // devices of other apps.
 func (r *Registry) Device(ctx context.Context, app push.AppID, name string) (push.Device, error) {
 	const op = "registry.Device"
-	var ref push.Ref
-	if _, err := r.members(ctx, app, naming{}, []string{name}, nil, func(found push.Ref) bool { ref = found; return true }); err != nil {
+	ref, err := r.Ref(ctx, app, name)
+	if err != nil {
 		return push.Device{}, push.Wrap(op, err)
-	}
-	if ref == (push.Ref{}) {
-		return push.Device{}, noDevice(op)
 	}
 	rows, err := r.stores.Devices.FindDevices(ctx, app, []push.Ordinal{ref.Ordinal})
 	if err != nil {

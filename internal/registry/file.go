@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	partBytes  = 256 << 10      // of a part of a file, at most
-	uploadTime = 24 * time.Hour // an upload that is not complete by then is removed
-	sweepParts = 1000           // parts of files that are removed a minute
+	partBytes  = 256 << 10        // of a part of a file, at most
+	uploadTime = 15 * time.Minute // an upload that is not complete by then is removed
+	sweepParts = 1000             // parts of files that are removed a minute
 )
 
 // AddFile reads lines, plain or gzip, and keeps them for as long as the app's settings say. Lines end in \n or \r\n, the

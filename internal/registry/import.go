@@ -212,7 +212,7 @@ func (b *importBatch) take(ctx context.Context, i int) error {
 			err = carry(&row, withTags(row.TagIDs, ids), b.app)
 		}
 		if err != nil {
-			b.tags.made = b.tags.made[:made]
+			b.tags.undo(made)
 			return err
 		}
 	}

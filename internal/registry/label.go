@@ -11,21 +11,36 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// EditLabels changes tags, aliases, attributes and the account of one device, in one commit, and returns the device as it
-// is then. Tags that are new to the app are made. Invalid, NotFound; TooMany with Field "tags" (of the app, or of the device)
-// or "aliases[i]". A device that carries more than it may, since the limit became less, keeps what it has.
+// EditLabels does what Relabel does, and returns the device as it is then.
 func (r *Registry) EditLabels(ctx context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error) {
 	const op = "registry.EditLabels"
-	if err := e.Validate(); err != nil {
-		return push.Device{}, push.Wrap(op, err)
-	}
-	app, err := r.App(ref.App)
+	row, err := r.relabel(ctx, ref, e)
 	if err != nil {
 		return push.Device{}, push.Wrap(op, err)
 	}
-	m := tagMaker{r: r, app: app}
+	d, err := r.shown(ctx, row)
+	return d, push.Wrap(op, err)
+}
+
+// Relabel changes tags, aliases, attributes and the account of one device, in one commit. Tags that are new to the app are
+// made, if whoever asks may make them. Invalid, NotFound; TooMany with Field "tags" (of the app, or of the device) or
+// "aliases[i]". A device that carries more than it may, since the limit became less, keeps what it has.
+func (r *Registry) Relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) error {
+	_, err := r.relabel(ctx, ref, e)
+	return push.Wrap("registry.Relabel", err)
+}
+
+func (r *Registry) relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) (push.DeviceRow, error) {
+	if err := e.Validate(); err != nil {
+		return push.DeviceRow{}, err
+	}
+	app, err := r.App(ref.App)
+	if err != nil {
+		return push.DeviceRow{}, err
+	}
+	m := tagMaker{r: r, app: app, known: e.ByDevice && !app.Settings.Bool(push.SettingDeviceNewTags)}
 	defer m.release()
-	row, err := r.change(ctx, ref, func(row *push.DeviceRow, c *push.DeviceChange) error {
+	return r.change(ctx, ref, func(row *push.DeviceRow, c *push.DeviceChange) error {
 		c.What = whatOf(e)
 		if err := r.editTags(ctx, row, e, &m); err != nil {
 			return err
@@ -47,12 +62,6 @@ func (r *Registry) EditLabels(ctx context.Context, ref push.Ref, e push.LabelEdi
 		}
 		return nil
 	})
-	m.release()
-	if err != nil {
-		return push.Device{}, push.Wrap(op, err)
-	}
-	d, err := r.shown(ctx, row)
-	return d, push.Wrap(op, err)
 }
 
 // whatOf names an edit for the feed.
@@ -82,7 +91,7 @@ func (r *Registry) editTags(ctx context.Context, row *push.DeviceRow, e push.Lab
 		return nil
 	}
 	if e.Op == push.Delete {
-		row.TagIDs = withoutTags(row.TagIDs, m.known(e.Tags))
+		row.TagIDs = withoutTags(row.TagIDs, m.existing(e.Tags))
 		return nil
 	}
 	ids, err := m.ids(ctx, e.Tags)

@@ -484,3 +484,29 @@ func TestNamedDevices(t *testing.T) {
 		fails(t, "names", err, push.Invalid, tt.field)
 	}
 }
+
+// Where devices may not make tags, one carries those that are there; senders make them as ever.
+func TestDevicesThatMayNotMakeTags(t *testing.T) {
+	h := newHouse(t)
+	card := h.app(t, "demo")
+	dev := h.device(t, card, "a")
+	h.set(t, card, push.SettingDeviceNewTags, "false")
+	own := push.LabelEdit{Op: push.Add, Tags: []string{"vip", "mine"}, ByDevice: true}
+	_, err := h.EditLabels(t.Context(), dev.Ref, own)
+	fails(t, "two new tags", err, push.Invalid, "tags[0]")
+	if _, err := h.AddTag(t.Context(), 1, "vip"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.EditLabels(t.Context(), dev.Ref, own)
+	fails(t, "one new tag", err, push.Invalid, "tags[1]")
+	own.Tags = []string{"vip"}
+	if err := h.Relabel(t.Context(), dev.Ref, own); err != nil {
+		t.Error(err)
+	}
+	if err := h.Relabel(t.Context(), dev.Ref, push.LabelEdit{Op: push.Add, Tags: []string{"sender's"}}); err != nil {
+		t.Error(err)
+	}
+	if d, err := h.Device(t.Context(), 1, string(dev.DeviceID)); err != nil || !slices.Equal(d.Tags, []string{"sender's", "vip"}) {
+		t.Errorf("tags %v, %v", d.Tags, err)
+	}
+}

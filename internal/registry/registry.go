@@ -40,6 +40,8 @@ type Options struct {
 	// Marked returns the devices on which a mark holds for a push of app: MarkDelivered or MarkOpened. NotFound if there is
 	// no such push. The set is the registry's. nil: no push is there.
 	Marked func(ctx context.Context, app push.AppID, id push.ID, m push.Mark) (*ordset.Set, error)
+	// Pushed reports whether there is a push of app. NotFound if not. nil: none is there.
+	Pushed func(ctx context.Context, app push.AppID, id push.ID) error
 	// Revoked is called after a device lost its secret: its connection must be closed. It must not change apps. nil: nobody
 	// is told.
 	Revoked func(push.Ref)
@@ -80,6 +82,11 @@ func New(stores Stores, keys *identity.Keyring, opts *Options) *Registry {
 	if r.options.Marked == nil {
 		r.options.Marked = func(context.Context, push.AppID, push.ID, push.Mark) (*ordset.Set, error) {
 			return nil, &push.Error{Kind: push.NotFound, Msg: "no such push"}
+		}
+	}
+	if r.options.Pushed == nil {
+		r.options.Pushed = func(context.Context, push.AppID, push.ID) error {
+			return &push.Error{Kind: push.NotFound, Msg: "no such push"}
 		}
 	}
 	if r.options.Revoked == nil {

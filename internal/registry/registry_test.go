@@ -53,7 +53,7 @@ func newHouse(t testing.TB) *house {
 func (h *house) restart(t testing.TB) {
 	t.Helper()
 	h.Registry = registry.New(h.store.all(), h.keys, &registry.Options{
-		Now: h.clock, Snapshot: h.snapshot, Marked: h.marked,
+		Now: h.clock, Snapshot: h.snapshot, Marked: h.marked, Pushed: h.pushed,
 		Revoked: func(ref push.Ref) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -87,6 +87,13 @@ func (h *house) marked(_ context.Context, _ push.AppID, id push.ID, m push.Mark)
 		return new(ordset.Set), nil
 	}
 	return set, nil
+}
+
+func (h *house) pushed(_ context.Context, _ push.AppID, id push.ID) error {
+	if h.pushes[id] == nil {
+		return &push.Error{Kind: push.NotFound}
+	}
+	return nil
 }
 
 func (h *house) clock() time.Time {

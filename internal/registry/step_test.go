@@ -75,7 +75,7 @@ func (r *run) register(i int) {
 	if rapid.Bool().Draw(r.rt, "with previous id") {
 		reg.PreviousID = earlier(i)
 		if rapid.Bool().Draw(r.rt, "with proof") {
-			reg.PreviousProof, _ = r.h.Proof(1, reg.PreviousID)
+			reg.PreviousProof = proofOf(r.card.Native.APIKey, reg.PreviousID)
 		}
 	}
 	got, err := r.h.Register(r.rt.Context(), reg, auth, home)

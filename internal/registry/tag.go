@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -191,25 +192,38 @@ func (r *Registry) addTag(t push.Tag) {
 type tagMaker struct {
 	r     *Registry
 	app   push.App
-	made  []push.Tag // for DeviceChange.Tags
+	known bool                  // whether names that are no tags are refused
+	made  []push.Tag            // for DeviceChange.Tags
+	names map[string]push.TagID // of made
 	holds bool
 }
 
-// ids returns the ids of names, in order, each once. TooMany with Field "tags" if the app would have too many tags; then
-// nothing is added to made.
+// ids returns the ids of names, in order, each once. Invalid with Field "tags[i]" for a name that is no tag where only those
+// are taken, TooMany with Field "tags" if the app would have too many tags; then nothing is added to made.
 func (m *tagMaker) ids(ctx context.Context, names []string) ([]push.TagID, error) {
 	before := len(m.made)
 	ids := make([]push.TagID, 0, len(names))
-	for _, name := range names {
+	for i, name := range names {
 		id, err := m.id(ctx, name)
 		if err != nil {
-			m.made = m.made[:before]
+			m.undo(before)
+			if errors.Is(err, push.Invalid) {
+				err = push.Within("tags["+strconv.Itoa(i)+"]", err)
+			}
 			return nil, err
 		}
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil
+}
+
+// undo takes back all but the first n of made.
+func (m *tagMaker) undo(n int) {
+	for _, t := range m.made[n:] {
+		delete(m.names, t.Name)
+	}
+	m.made = m.made[:n]
 }
 
 func (m *tagMaker) id(ctx context.Context, name string) (push.TagID, error) {
@@ -226,8 +240,11 @@ func (m *tagMaker) id(ctx context.Context, name string) (push.TagID, error) {
 			return t.ID, nil
 		}
 	}
-	if i := slices.IndexFunc(m.made, func(t push.Tag) bool { return t.Name == name }); i >= 0 {
-		return m.made[i].ID, nil
+	if id, ok := m.names[name]; ok {
+		return id, nil
+	}
+	if m.known {
+		return 0, &push.Error{Kind: push.Invalid, Msg: "is no tag of this app, and its devices may not make one"}
 	}
 	n, last := m.r.tags.count(m.app.ID)
 	if most := m.app.Settings.Int(push.SettingTags); n+len(m.made) >= most {
@@ -235,11 +252,15 @@ func (m *tagMaker) id(ctx context.Context, name string) (push.TagID, error) {
 	}
 	t := push.Tag{ID: last + 1 + push.TagID(len(m.made)), App: m.app.ID, Name: name, Created: m.r.now()}
 	m.made = append(m.made, t)
+	if m.names == nil {
+		m.names = make(map[string]push.TagID)
+	}
+	m.names[name] = t.ID
 	return t.ID, nil
 }
 
-// known returns the ids of those names that are tags.
-func (m *tagMaker) known(names []string) []push.TagID {
+// existing returns the ids of those names that are tags.
+func (m *tagMaker) existing(names []string) []push.TagID {
 	var ids []push.TagID
 	for _, name := range names {
 		if t, ok := m.r.tags.find(m.app.ID, name); ok {

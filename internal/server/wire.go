@@ -72,7 +72,11 @@ func (s *Server) openHouse(ctx context.Context) error {
 		Apps: s.store, Devices: s.store, Labels: s.store, Feed: s.store, Files: s.store, Activity: s.store,
 	}, s.keys, &registry.Options{
 		Log: s.log, Snapshot: filepath.Join(s.config.Data, "index.snapshot"),
-		Marked:  s.marked,
+		Marked: s.marked,
+		Pushed: func(ctx context.Context, app push.AppID, id push.ID) error {
+			_, err := s.store.Find(ctx, app, id)
+			return err
+		},
 		Revoked: func(ref push.Ref) { s.gateway.Disconnect(ref) },
 		Removed: func(ctx context.Context, ref push.Ref) error { return s.dispatcher.Removed(ctx, ref) },
 	})
