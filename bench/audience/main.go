@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, w io.Writer) (err error) {
 	f.StringVar(&o.postgres, "postgres", "", "`URL` of an empty PostgreSQL database; without it one is started")
 	f.StringVar(&o.out, "out", "", "`FILE` for the result as JSON")
 	f.StringVar(&o.dir, "dir", os.TempDir(), "`FOLDER` for snapshots and databases while it runs")
-	f.StringVar(&o.profile, "profile", "", "`FILE` for a CPU profile of evaluation and changes")
+	f.StringVar(&o.profile, "profile", "", "`FILE` for a CPU profile, labelled by what was measured")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -111,15 +111,22 @@ func measureIndex(ctx context.Context, o options, dir string, r *result) error {
 		defer pprof.StopCPUProfile()
 	}
 	for _, q := range questions {
-		a, err := ask(ctx, x, q, b.now)
+		var a asked
+		var err error
+		labelled(ctx, q.name, func() { a, err = ask(ctx, x, q, b.now) })
 		if err != nil {
 			return err
 		}
 		r.Questions = append(r.Questions, a)
 	}
-	r.ChangesPerSecond = changes(b, x, 1)
-	r.ChangesPerSecondOf2 = changes(b, x, 2)
+	r.ChangesPerSecond = changes(ctx, b, x, 1)
+	r.ChangesPerSecondOf2 = changes(ctx, b, x, 2)
 	return measureSnapshot(x, b, dir, r)
+}
+
+// labelled calls f, and has a profile say which samples are of it: go tool pprof -tagfocus.
+func labelled(ctx context.Context, what string, f func()) {
+	pprof.Do(ctx, pprof.Labels("measured", what), func(context.Context) { f() })
 }
 
 const app push.AppID = 1

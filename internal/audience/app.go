@@ -105,13 +105,14 @@ func (a *app) apply(row *push.IndexRow) {
 }
 
 func (a *app) change(c *chunk, row *push.IndexRow, s *state) {
-	var room [32]push.TagID
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var room [32]push.TagID
+	var tags []push.TagID
 	if !row.Removed {
-		s.tags = a.tags.existing(room[:0], row.Tags) // under the lock: see RemoveTag
+		tags = a.tags.existing(room[:0], row.Tags) // under the lock: see RemoveTag
 	}
-	c.apply(uint16(row.Ref.Ordinal), s)
+	c.apply(uint16(row.Ref.Ordinal), s, tags)
 }
 
 // used adds to counts how many devices have each code of an attribute.

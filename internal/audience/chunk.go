@@ -20,7 +20,7 @@ type chunk struct {
 	heads      []head       // by ordinal; those beyond its end were never registered
 	platforms  [push.Web + 1]set
 	flags      [flagCount]set
-	days       [dayCount]dimension
+	days       [dayCount]calendar
 	attributes []*dimension // by number; nil for those that nobody here ever had
 	tags       map[push.TagID]*set
 	carried    carried
@@ -59,13 +59,12 @@ type state struct {
 	head
 	days       [dayCount]uint16
 	codes      codes
-	numbers    int          // of attributes that the app has: how far codes go
-	tags       []push.TagID // growing; of tags that exist
+	numbers    int // of attributes that the app has: how far codes go
 	generation uint8
 	epoch      uint32
 }
 
-// read fills in all but codes and tags.
+// read fills in all but codes.
 func (s *state) read(row *push.IndexRow) {
 	s.generation, s.epoch = row.Ref.Generation, row.Epoch
 	if row.Removed {
@@ -100,9 +99,9 @@ func (c *chunk) generationOf(o uint16) uint8 {
 	return 1
 }
 
-// apply makes o what s says. The last active day of a device never goes back: a row may have been read before the day was
+// apply makes o what s says, carrying tags, which grow and exist. The last active day of a device never goes back: a row may have been read before the day was
 // noted. c.mu is held for writing.
-func (c *chunk) apply(o uint16, s *state) {
+func (c *chunk) apply(o uint16, s *state, tags []push.TagID) {
 	old := c.head(o)
 	if s.platform != 0 && old.platform != 0 && c.generationOf(o) == s.generation {
 		s.days[dayActive] = max(s.days[dayActive], c.days[dayActive].column.get(o))
@@ -122,7 +121,7 @@ func (c *chunk) apply(o uint16, s *state) {
 			d.put(o, 0)
 		}
 	}
-	c.carry(o, s.tags)
+	c.carry(o, tags)
 }
 
 // note writes down what is not usual.

@@ -42,6 +42,7 @@ type leafKind uint8
 const (
 	leafSet        leafKind = iota // by one set of a chunk
 	leafCodes                      // by those sets of a dimension whose codes match
+	leafSince                      // by the sets of a calendar from one day on
 	leafRegistered                 // by the time of registration
 	leafGiven                      // by a set that the index does not hold
 )
@@ -59,6 +60,9 @@ type leaf struct {
 	match     matcher
 	yes       []uint16 // codes that match, if they are to be looked up one by one
 	asked              // of an attribute
+
+	calendar func(*chunk) *calendar // leafSince
+	since    uint16                 // the code of the first day; match are the same codes
 
 	first, last uint32 // leafRegistered: both inclusive
 
@@ -191,10 +195,9 @@ func (c *compiler) leaf(p *plan, l push.Leaf, number int) (node, error) {
 		return joined(push.JoinOr, of), nil
 	case push.WhereWithin:
 		i := map[push.DayEvent]int{push.EventActive: dayActive, push.EventBound: dayBound, push.EventUnbound: dayUnbound}[l.Event]
-		return node{leaf: &leaf{
-			kind: leafCodes, match: within(c.query.Now, l.For),
-			dimension: func(c *chunk) *dimension { return &c.days[i] },
-		}}, nil
+		made := &leaf{kind: leafSince, calendar: func(c *chunk) *calendar { return &c.days[i] }}
+		made.since, made.match = within(c.query.Now, l.For)
+		return node{leaf: made}, nil
 	case push.WhereRegistered:
 		made := &leaf{kind: leafRegistered, last: 1<<32 - 1}
 		if !l.After.IsZero() {

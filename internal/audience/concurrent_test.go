@@ -15,7 +15,7 @@ import (
 // such a question must find every device each time, and its opposite none. New values and tags come all the time, also such
 // that a question names before any device has them.
 func TestNoDeviceIsSeenInAStateThatItDidNotHave(t *testing.T) {
-	const devices, rounds = 300, 25
+	const devices, rounds = 300, 15
 	var x audience.Index
 	x.AddTag(1, 1, "left")
 	x.AddTag(1, 2, "right")

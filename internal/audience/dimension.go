@@ -13,11 +13,10 @@ type dimension struct {
 	sets   []set
 }
 
-// put gives o a code, 0 for none, and reports whether that is a change.
-func (d *dimension) put(o, code uint16) bool {
-	old := d.column.put(o, code)
-	if old == code {
-		return false
+// put gives o a code, 0 for none, and returns the one it had.
+func (d *dimension) put(o, code uint16) (old uint16) {
+	if old = d.column.put(o, code); old == code {
+		return old
 	}
 	if old != 0 {
 		d.of(old).remove(o)
@@ -28,7 +27,7 @@ func (d *dimension) put(o, code uint16) bool {
 	if old == 0 || code == 0 {
 		d.any.put(o, code != 0)
 	}
-	return true
+	return old
 }
 
 // of returns the set of a code, nil if nobody here ever had it.

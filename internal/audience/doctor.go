@@ -26,15 +26,15 @@ func (x *Index) Agrees(row push.IndexRow) (agrees, known bool) {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	var tags []push.TagID
 	if !row.Removed {
-		s.tags = a.tags.existing(nil, row.Tags)
+		tags = a.tags.existing(nil, row.Tags)
 	}
-	known = c.head(o).platform != 0
-	return all && c.agrees(o, &s, a), known
+	return all && c.agrees(o, &s) && c.agreesTags(o, tags, a), c.head(o).platform != 0
 }
 
-// agrees reports whether c says of o what s says. c.mu is held.
-func (c *chunk) agrees(o uint16, s *state, a *app) bool {
+// agrees reports whether c says of o what s says, but for tags. c.mu is held.
+func (c *chunk) agrees(o uint16, s *state) bool {
 	is := c.head(o)
 	if is != s.head || c.epoch[o] != s.epoch || is.platform != 0 && c.generationOf(o) != s.generation {
 		return false
@@ -63,7 +63,7 @@ func (c *chunk) agrees(o uint16, s *state, a *app) bool {
 			return false
 		}
 	}
-	return c.agreesTags(o, s.tags, a)
+	return true
 }
 
 // later returns the last day that a device of state s may have been active on.

@@ -113,10 +113,11 @@ func before(a, b *node) bool {
 
 func (e *evaluator) or(n *node) part {
 	w := e.zeros()
+	mayBeAll := n.bound >= e.chunk.all.n && !e.plan.given // else a count says nothing: some may not be registered
 	for i := range n.of {
 		e.merge(w, &n.of[i])
-		if n.bound >= e.chunk.all.n && i+1 < len(n.of) && n.of[i+1].cost > costWords && countBits(w) == e.chunk.all.n {
-			break // everybody is in
+		if mayBeAll && i+1 < len(n.of) && n.of[i+1].cost > costWords && countBits(w) == e.chunk.all.n {
+			break
 		}
 	}
 	return part{bits: w, n: countBits(w), own: true}
@@ -127,7 +128,7 @@ func (e *evaluator) merge(w *words, n *node) {
 	if n.bound == 0 {
 		return
 	}
-	if l := n.leaf; l != nil && l.kind == leafCodes && l.set0 == nil && l.costYes <= l.costNo {
+	if l := n.leaf; l != nil && l.several() && l.costYes <= l.costNo {
 		l.union(w)
 		return
 	}
@@ -153,7 +154,7 @@ func (e *evaluator) keep(p part, n *node, want bool) part {
 		p.list = e.filter(p.list, n, want)
 		p.n = len(p.list)
 		return p
-	case n.leaf != nil && n.leaf.kind == leafCodes && n.leaf.set0 == nil:
+	case n.leaf != nil && n.leaf.several():
 		return e.keepCodes(p, n.leaf, want)
 	case n.leaf != nil || p.bits == nil || n.cost < n.leaves*costPass:
 		return e.combine(p, e.eval(n), want)
@@ -165,6 +166,9 @@ func (e *evaluator) keep(p part, n *node, want bool) part {
 // together of which most is not in p.
 func (e *evaluator) keepJoined(p part, n *node, want bool) part {
 	if (n.join == push.JoinAnd) == want {
+		if want {
+			order(n.of)
+		}
 		for i := range n.of {
 			p = e.keep(e.thin(p), &n.of[i], want != n.of[i].not)
 		}

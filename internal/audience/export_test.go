@@ -123,7 +123,10 @@ func (x *Index) Verify(id push.AppID) (err error) {
 
 // check counts all sets and compares them with heads, columns and what devices carry.
 func (c *chunk) check() error {
-	dimensions := []*dimension{&c.days[0], &c.days[1], &c.days[2]}
+	var dimensions []*dimension
+	for i := range c.days {
+		dimensions = append(dimensions, &c.days[i].dimension)
+	}
 	for _, d := range c.attributes {
 		if d != nil {
 			dimensions = append(dimensions, d)
@@ -151,6 +154,12 @@ func (c *chunk) check() error {
 			errs = append(errs, member(&d.any, o, code != 0))
 			for i := range d.sets {
 				errs = append(errs, member(&d.sets[i], o, d.codes[i] == code))
+			}
+		}
+		for i := range c.days {
+			code := c.days[i].column.get(uint16(o))
+			for j := range c.days[i].weeks {
+				errs = append(errs, member(&c.days[i].weeks[j], o, code != 0 && int(code/week) == j))
 			}
 		}
 		carried := c.carried.of(nil, uint16(o))

@@ -11,6 +11,9 @@ func (e *evaluator) filter(list []uint16, n *node, want bool) []uint16 {
 		return e.filterLeaf(list, n.leaf, want)
 	case (n.join == push.JoinAnd) == want:
 		// Those for whom all parts hold, or none does: one part after the other.
+		if want {
+			order(n.of)
+		}
 		for i := range n.of {
 			list = e.filter(list, &n.of[i], want != n.of[i].not)
 		}
@@ -25,13 +28,13 @@ func (e *evaluator) filter(list []uint16, n *node, want bool) []uint16 {
 
 func (e *evaluator) filterLeaf(list []uint16, l *leaf, want bool) []uint16 {
 	switch {
-	case l.set0 != nil && l.set0.bits != nil:
-		return filterBits(list, l.set0.bits, want)
-	case l.set0 != nil && want:
-		return intersect(list, l.set0.list)
-	case l.set0 != nil:
-		return subtract(list, l.set0.list)
-	case l.kind == leafCodes && l.d != nil:
+	case l.only != nil && l.only.bits != nil:
+		return filterBits(list, l.only.bits, want)
+	case l.only != nil && want:
+		return intersect(list, l.only.list)
+	case l.only != nil:
+		return subtract(list, l.only.list)
+	case l.d != nil:
 		return l.d.column.filter(list, &l.match, want)
 	case l.kind == leafRegistered && !l.exact:
 		kept := list[:0]

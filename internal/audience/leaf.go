@@ -4,8 +4,9 @@ import "github.com/carillonpush/carillon/internal/push"
 
 // An atHand is what a leaf is in the chunk at hand.
 type atHand struct {
-	set0    *set       // the answer, if one set is
-	d       *dimension // leafCodes
+	only    *set       // the answer, if one set is
+	d       *dimension // leafCodes and leafSince
+	cal     *calendar  // leafSince
 	exact   bool       // whether the node's bound is how many devices there are
 	costYes int        // to put the sets together whose codes match
 	costNo  int        // to take the others out of those who have a value
@@ -38,35 +39,39 @@ func (e *evaluator) measureLeaf(l *leaf) (bound, cost int) {
 	l.atHand = atHand{}
 	switch l.kind {
 	case leafSet:
-		l.set0, l.exact = l.set(e.chunk), true
+		l.only, l.exact = l.set(e.chunk), true
 	case leafRegistered:
 		c := e.chunk
 		switch {
 		case c.all.n == 0 || l.first > l.last || l.last < c.first || l.first > c.last:
 			l.exact = true
 		case l.first <= c.first && l.last >= c.last:
-			l.set0, l.exact = &c.all, true
+			l.only, l.exact = &c.all, true
 		default:
 			return c.all.n, costScan
 		}
 	case leafGiven:
 		n := l.view.Len(e.key)
 		return n, costWords + min(n, listMax)
+	case leafSince:
+		l.cal = l.calendar(e.chunk)
+		l.d, l.exact = &l.cal.dimension, true
+		return l.measureSets()
 	case leafCodes:
 		l.exact = true
 		if l.d = l.dimension(e.chunk); l.d == nil {
 			return 0, 0
 		}
 		if len(l.yes) == 1 {
-			l.set0 = l.d.of(l.yes[0])
+			l.only = l.d.of(l.yes[0])
 			break
 		}
-		return l.measureCodes()
+		return l.measureSets()
 	}
-	if l.set0 == nil {
+	if l.only == nil {
 		return 0, 0
 	}
-	return l.set0.n, l.set0.cost()
+	return l.only.n, l.only.cost()
 }
 
 // cost returns what it costs to put s into bits, or to take it out of them.
@@ -77,35 +82,50 @@ func (s *set) cost() int {
 	return len(s.list)
 }
 
-func (l *leaf) measureCodes() (bound, cost int) {
-	d := l.d
-	if n := len(l.yes); n > 0 && 4*n < len(d.sets) {
+// several reports whether several sets have to be put together for the answer.
+func (l *leaf) several() bool { return l.only == nil && (l.kind == leafCodes || l.kind == leafSince) }
+
+// measureSets is measureLeaf for a leaf of several sets.
+func (l *leaf) measureSets() (bound, cost int) {
+	l.each(true, func(s *set) { bound, l.costYes = bound+s.n, l.costYes+s.cost() })
+	if l.kind == leafCodes && l.fewYes() {
 		l.costNo = costAll // the others are many
-		for _, code := range l.yes {
-			if s := d.of(code); s != nil {
-				bound += s.n
-				l.costYes += s.cost()
-			}
-		}
-		return bound, l.costYes + costWords
-	}
-	for i := range d.sets {
-		s := &d.sets[i]
-		if l.match.has(d.codes[i]) {
-			bound += s.n
-			l.costYes += s.cost()
-		} else {
-			l.costNo += s.cost()
-		}
+	} else {
+		l.each(false, func(s *set) { l.costNo += s.cost() })
 	}
 	return bound, min(l.costYes, l.costNo+costWords) + costWords
+}
+
+// fewYes reports whether the codes that match are better looked up than found among all.
+func (l *leaf) fewYes() bool { return 4*len(l.yes) < len(l.d.sets) }
+
+// each calls f with sets of devices that are together those for whom l holds, or if want is false, those who have a value
+// for which it does not. No device is in two of them.
+func (l *leaf) each(want bool, f func(*set)) {
+	d := l.d
+	switch {
+	case l.kind == leafSince:
+		l.cal.since(l.since, want, f)
+	case want && l.fewYes():
+		for _, code := range l.yes {
+			if s := d.of(code); s != nil {
+				f(s)
+			}
+		}
+	default:
+		for i := range d.sets {
+			if l.match.has(d.codes[i]) == want {
+				f(&d.sets[i])
+			}
+		}
+	}
 }
 
 // leaf returns the devices for which a leaf holds.
 func (e *evaluator) leaf(l *leaf) part {
 	switch {
-	case l.set0 != nil:
-		return partOf(l.set0)
+	case l.only != nil:
+		return partOf(l.only)
 	case l.kind == leafGiven:
 		if n := l.view.Len(e.key); n <= listMax {
 			return part{list: l.view.List(e.key, e.list()), n: n, own: true}
@@ -135,33 +155,11 @@ func (e *evaluator) leaf(l *leaf) part {
 	return part{bits: w, n: countBits(w), own: true}
 }
 
-// union puts the sets whose codes match into w.
-func (l *leaf) union(w *words) {
-	d := l.d
-	if n := len(l.yes); n > 0 && n < len(d.sets) {
-		for _, code := range l.yes {
-			if s := d.of(code); s != nil {
-				s.mergeInto(w)
-			}
-		}
-		return
-	}
-	for i := range d.sets {
-		if l.match.has(d.codes[i]) {
-			d.sets[i].mergeInto(w)
-		}
-	}
-}
+// union puts those for whom l holds into w.
+func (l *leaf) union(w *words) { l.each(true, func(s *set) { s.mergeInto(w) }) }
 
-// subtract takes the sets out of w whose codes match, or if match is false, do not.
-func (l *leaf) subtract(w *words, match bool) {
-	d := l.d
-	for i := range d.sets {
-		if l.match.has(d.codes[i]) == match {
-			d.sets[i].takeFrom(w)
-		}
-	}
-}
+// subtract takes those for whom l holds out of w, or if match is false, those who have a value for which it does not.
+func (l *leaf) subtract(w *words, match bool) { l.each(match, func(s *set) { s.takeFrom(w) }) }
 
 // andAny takes out of w who has no value.
 func andAny(w *words, any *set) {

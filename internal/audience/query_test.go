@@ -116,7 +116,7 @@ func TestAnswersAreThoseOfALoop(t *testing.T) {
 }
 
 func TestAnswersAreThoseOfALoopInACrowd(t *testing.T) {
-	w := crowd(3, 90_000)
+	w := crowd(3, 70_000)
 	rapid.Check(t, func(t *rapid.T) {
 		for _, r := range rapid.SliceOfN(rows(), 0, 5).Draw(t, "changes") {
 			w.apply(r)
@@ -194,7 +194,7 @@ func TestGivenSets(t *testing.T) {
 	vip := push.Is(push.WhereTag("vip"))
 	for _, where := range []push.Where{
 		online, offline, push.Not(online), push.Or(online, vip), push.And(online, vip), push.And(offline, vip),
-		push.Or(offline, vip), push.And(push.Not(online), push.Not(vip)), push.Or(push.Not(offline), push.Not(vip)),
+		push.Or(offline, vip), push.Or(online, vip, push.Is(push.WhereAttr{Name: "app_version", Op: push.OpAbove, Values: []string{"1"}})), push.And(push.Not(online), push.Not(vip)), push.Or(push.Not(offline), push.Not(vip)),
 	} {
 		w.ask(t, 1, where)
 	}

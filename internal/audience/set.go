@@ -149,9 +149,16 @@ func setBits(w *words, members []uint16) {
 	}
 }
 
-// clearBits takes members out of w.
+// clearBits takes members out of w, as setBits puts them in.
 func clearBits(w *words, members []uint16) {
-	for _, o := range members {
+	half := len(members) / 2
+	low, high := members[:half], members[half:2*half]
+	for i, o := range low {
+		p := high[i]
+		w[o>>6] &^= 1 << (o & 63)
+		w[p>>6] &^= 1 << (p & 63)
+	}
+	for _, o := range members[2*half:] {
 		w[o>>6] &^= 1 << (o & 63)
 	}
 }

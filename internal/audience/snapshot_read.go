@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -312,5 +311,5 @@ func (r *reader) count(limit int) int {
 }
 
 func (r *reader) text() string {
-	return strings.Clone(string(r.bytes(r.count(len(r.b)))))
+	return string(r.bytes(r.count(len(r.b))))
 }

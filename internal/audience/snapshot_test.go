@@ -60,7 +60,7 @@ func TestASnapshotHoldsEverything(t *testing.T) {
 }
 
 func TestASnapshotOfACrowd(t *testing.T) {
-	w := crowd(9, 150_000)
+	w := crowd(9, 80_000)
 	again := w.reopen(t)
 	for _, name := range attributeNames {
 		for _, value := range attributes[name] {
@@ -83,11 +83,11 @@ func TestASnapshotOfACrowd(t *testing.T) {
 
 // A snapshot is taken while devices change. With what changed since applied again, it is the index.
 func TestASnapshotWhileDevicesChange(t *testing.T) {
-	w := crowd(2, 140_000)
+	w := crowd(2, 80_000)
 	pr, changed := &bytes.Buffer{}, make([]push.IndexRow, 0, 1000)
 	slow := writeFunc(func(b []byte) (int, error) { // between the frames
 		for i := range 50 {
-			r := device(1, push.Ordinal((len(changed)*7919+i*13)%140_000), push.IOS)
+			r := device(1, push.Ordinal((len(changed)*7919+i*13)%80_000), push.IOS)
 			r.Attributes = have("age", string(rune('a'+len(changed)%26)), "added", "later")
 			r.Tags = []push.TagID{4}
 			w.apply(r)
