@@ -299,7 +299,7 @@ func (l *leaf) refreshTag(a *app) { l.id = a.tags.find(l.tag) }
 func (l *leaf) refresh(a *app) error {
 	if l.attribute == nil {
 		if l.attribute = a.dictionary.of(l.attr.Name); l.attribute == nil {
-			if a.dictionary.full.Load() {
+			if a.dictionary.refuses(l.attr.Name) {
 				return l.refuse("an app has at most " + strconv.Itoa(MaxNames) + " attributes that can be asked for, and this is none of them")
 			}
 			return nil

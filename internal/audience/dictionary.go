@@ -26,6 +26,7 @@ type dictionary struct {
 	mu     sync.RWMutex // guards what is in attributes, besides their tables
 	byName atomic.Pointer[map[string]*attribute]
 	list   []*attribute // by number
+	custom int          // of list, those that are not well known
 	full   atomic.Bool  // whether a name was refused
 }
 
@@ -73,6 +74,15 @@ func (t *table) set(code int, value string) *table {
 	return next
 }
 
+// wellKnown are the attributes that have a place in every app, whatever names its devices make up.
+var wellKnown = map[string]bool{
+	"app_version": true, "channel": true, "country": true, "province": true, "city": true, "language": true, "brand": true,
+	"model": true, "os_version": true, "carrier": true, "time_zone": true,
+}
+
+// refuses reports whether an attribute that d does not have gets no number.
+func (d *dictionary) refuses(name string) bool { return d.full.Load() && !wellKnown[name] }
+
 // of returns the attribute of a name, nil if there is none.
 func (d *dictionary) of(name string) *attribute {
 	if names := d.byName.Load(); names != nil {
@@ -95,7 +105,7 @@ func (d *dictionary) find(attributes []push.Attribute, c *codes) (all bool) {
 		a := d.of(attributes[i].Name)
 		switch {
 		case a == nil:
-			all = all && d.full.Load()
+			all = all && d.refuses(attributes[i].Name)
 		case a.table.Load().over:
 		default:
 			code, ok := a.codes[attributes[i].Value]
@@ -132,7 +142,7 @@ func (d *dictionary) learn(attributes []push.Attribute, used func(number int, co
 
 // name gives an attribute a number, if there is one left.
 func (d *dictionary) name(name string) *attribute {
-	if len(d.list) == MaxNames {
+	if d.custom == MaxNames-len(wellKnown) && !wellKnown[name] {
 		d.full.Store(true)
 		return nil
 	}
@@ -150,6 +160,9 @@ func newAttribute(number int, name string) *attribute {
 // add puts a into d, and does not change the map that others read.
 func (d *dictionary) add(a *attribute) {
 	d.list = append(d.list, a)
+	if !wellKnown[a.name] {
+		d.custom++
+	}
 	names := make(map[string]*attribute, len(d.list))
 	for _, a := range d.list {
 		names[a.name] = a
