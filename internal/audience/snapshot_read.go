@@ -232,7 +232,7 @@ func (a *attribute) restore(values []string, over bool) bool {
 func (d *dictionary) restore(attributes []*attribute, full bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.list = nil
+	d.list, d.custom = nil, 0
 	for _, a := range attributes {
 		d.add(a)
 	}

@@ -180,15 +180,21 @@ func (d *Dispatcher) resolve(ctx context.Context, p *push.Push) (named []push.Na
 	switch {
 	case err != nil || more:
 		return nil, false, push.Within("audience", err)
-	case len(named) == 0 && !r.AllowUnknown:
-		return nil, false, nobody(r.Audience)
+	case nobody(r, len(named), unknown):
+		return nil, false, unknownTo(r.Audience)
 	}
 	p.Unknown = unknown
 	return named, true, nil
 }
 
-// nobody is the error for names of which none stands for a device.
-func nobody(a push.Audience) error {
+// nobody reports whether r is to be refused because its names stand for no device. What an alias or an account stands for
+// is found out when the push begins, so a later start may find somebody.
+func nobody(r push.Request, known, unknown int) bool {
+	return r.Audience.Named() && known == 0 && unknown > 0 && !r.AllowUnknown && (r.Policy.StartAt == nil || r.Audience.Devices != nil)
+}
+
+// unknownTo is the error for names of which none stands for a device.
+func unknownTo(a push.Audience) error {
 	field := "audience.devices"
 	switch {
 	case a.Aliases != nil:

@@ -20,8 +20,8 @@ func (d *Dispatcher) Count(ctx context.Context, r push.Request) (push.Count, err
 		return push.Count{}, push.Wrap(op, err)
 	}
 	target, unknown, err := d.named(ctx, r)
-	if err == nil && r.Audience.Named() && target.Empty() && !r.AllowUnknown {
-		err = nobody(r.Audience)
+	if err == nil && nobody(r, target.Len(), unknown) {
+		err = unknownTo(r.Audience)
 	}
 	if err != nil {
 		return push.Count{}, push.Wrap(op, err)
@@ -33,6 +33,7 @@ func (d *Dispatcher) Count(ctx context.Context, r push.Request) (push.Count, err
 	tally := d.Census.Tally(r.App, target)
 	c := push.Count{
 		Target:      target.Len() + unknown,
+		Unknown:     unknown,
 		Online:      target.And(d.Presence.Online(r.App)),
 		Blacklisted: tally.Blacklisted,
 		Platforms:   map[string]int{},

@@ -137,7 +137,7 @@ func TestCountSaysWhoIsOverTheLimit(t *testing.T) {
 	r := to("a0", "a1", "a2", "x")
 	r.App = theApp
 	got, err := h.Count(t.Context(), r)
-	want := push.Count{Target: 4, OverLimit: 2, Platforms: map[string]int{"android": 3}, Channels: map[string]int{"own": 3}}
+	want := push.Count{Target: 4, Unknown: 1, OverLimit: 2, Platforms: map[string]int{"android": 3}, Channels: map[string]int{"own": 3}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}

@@ -2,6 +2,7 @@ package push
 
 import (
 	"slices"
+	"strconv"
 )
 
 // An Audience says whom a push is for: exactly one of its first six forms, narrowed to Platforms if that is not empty.
@@ -107,7 +108,10 @@ func (a Audience) validateFile() error {
 	if len(a.Of.Alias) > MaxTarget || !text(a.Of.Alias) || a.Of.Devices && a.Of.Alias != "" {
 		return invalid("of", `is "devices" or an alias type of at most 128 bytes`)
 	}
-	return within("file", names([]string{a.File}))
+	if len(a.File) > MaxTarget || !text(a.File) {
+		return invalid("file", "is no file's id")
+	}
+	return nil
 }
 
 // names checks a list of names of devices.
@@ -115,8 +119,10 @@ func names(all []string) error {
 	if len(all) == 0 || len(all) > MaxDirect {
 		return invalid("", "names 1 to 1000 targets")
 	}
-	if slices.ContainsFunc(all, func(n string) bool { return n == "" || len(n) > MaxTarget || !text(n) }) {
-		return invalid("", "a name has 1 to 128 bytes of UTF-8, without NUL")
+	for i, n := range all {
+		if n == "" || len(n) > MaxTarget || !text(n) {
+			return invalid("["+strconv.Itoa(i)+"]", "a name has 1 to 128 bytes of UTF-8, without NUL")
+		}
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ type LabelEdit struct {
 	// Attributes: Put makes them the device's only attributes, Add changes what is named, Delete removes those that are
 	// named, whatever their value.
 	Attributes map[string]string
-	// Account: Put and Add log it in, Delete logs out whoever is. Nil leaves it.
+	// Account: Put and Add log it in, Delete logs it out if it is logged in, and with "" whoever is. Nil leaves it.
 	Account *string
 
 	All      LabelKind    // for Delete

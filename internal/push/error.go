@@ -102,7 +102,8 @@ func KindOf(err error) Kind {
 // invalid returns the error for a field that breaks a rule.
 func invalid(field, msg string) error { return &Error{Kind: Invalid, Field: field, Msg: msg} }
 
-// Within returns err with its field put below parent: "ttl" below "policy" is "policy.ttl". A nil err is nil.
+// Within returns err with its field put below parent: "ttl" below "policy" is "policy.ttl", "[2]" below "devices" is
+// "devices[2]". A nil err is nil.
 func Within(parent string, err error) error { return within(parent, err) }
 
 // within is Within.
@@ -112,9 +113,12 @@ func within(parent string, err error) error {
 		return err
 	}
 	c := *e
-	if c.Field == "" {
-		c.Field = parent
-	} else {
+	switch {
+	case c.Field == "" || parent == "":
+		c.Field = parent + c.Field
+	case c.Field[0] == '[':
+		c.Field = parent + c.Field
+	default:
 		c.Field = parent + "." + c.Field
 	}
 	return &c

@@ -18,6 +18,6 @@ type File struct {
 // Limits of files.
 const (
 	MaxFile      = 10 << 20  // bytes of an upload, as it comes
-	MaxFileBytes = 64 << 20 // bytes of it unzipped
+	MaxFileBytes = 64 << 20  // bytes of it unzipped
 	MaxLine      = MaxTarget // bytes of a line
 )

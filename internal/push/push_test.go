@@ -49,7 +49,7 @@ func TestRequestValidation(t *testing.T) {
 		{"1,001 devices", func(r *push.Request) {
 			r.Audience = push.Audience{Devices: strings.Split(strings.Repeat("a,", 1000)+"a", ",")}
 		}, "audience.devices"},
-		{"an empty device", func(r *push.Request) { r.Audience = push.Audience{Devices: []string{""}} }, "audience.devices"},
+		{"an empty device", func(r *push.Request) { r.Audience = push.Audience{Devices: []string{"a", ""}} }, "audience.devices[1]"},
 		{"a file of nothing", func(r *push.Request) { r.Audience = push.Audience{File: "f"} }, "audience.of"},
 		{"no message", func(r *push.Request) { r.Message = push.Message{} }, "message"},
 		{"a notification without text", func(r *push.Request) { r.Message.Notification.Title = "" }, "message.notification.title"},
@@ -94,7 +94,7 @@ func TestRequestValidation(t *testing.T) {
 		{"a ttl below a second", func(r *push.Request) { r.Policy.TTL = 1 }, "policy.ttl"},
 		{"a negative rate", func(r *push.Request) { r.Policy.Rate = -1 }, "policy.rate"},
 		{"a collapse id with a space", func(r *push.Request) { r.Policy.CollapseID = "a b" }, "policy.collapse_id"},
-		{"a target with NUL", func(r *push.Request) { r.Audience = push.Audience{Devices: []string{"a\x00"}} }, "audience.devices"},
+		{"a target with NUL", func(r *push.Request) { r.Audience = push.Audience{Devices: []string{"a\x00"}} }, "audience.devices[0]"},
 		{"a platform twice", func(r *push.Request) { r.Audience.Platforms = []push.Platform{push.IOS, push.IOS} }, "audience.platforms"},
 		{"an alias type that is not UTF-8", func(r *push.Request) {
 			r.Audience = push.Audience{Aliases: &push.Aliases{Type: "\xff", Values: []string{"a"}}}
@@ -401,13 +401,13 @@ func TestDeviceValidation(t *testing.T) {
 		{"a short install id", func(r *push.Registration) { r.InstallID = "short" }, "install_id"},
 		{"an attribute with a space in its name", func(r *push.Registration) {
 			r.Attributes = map[string]string{"a b": "1"}
-		}, "attributes"},
+		}, "attributes.a b"},
 		{"a long attribute", func(r *push.Registration) {
 			r.Attributes = map[string]string{"city": strings.Repeat("x", 257)}
 		}, "attributes.city"},
 		{"an attribute with NUL", func(r *push.Registration) { r.Attributes = map[string]string{"city": "\x00"} }, "attributes.city"},
 		{"a token that is not UTF-8", func(r *push.Registration) { r.Tokens = map[string]push.Token{"hms": {Token: "\xff"}} }, "tokens.hms"},
-		{"a token of an unknown channel", func(r *push.Registration) { r.Tokens = map[string]push.Token{"pigeon": {Token: "t"}} }, "tokens"},
+		{"a token of an unknown channel", func(r *push.Registration) { r.Tokens = map[string]push.Token{"pigeon": {Token: "t"}} }, "tokens.pigeon"},
 		{"half a web push subscription", func(r *push.Registration) {
 			r.Tokens = map[string]push.Token{"webpush": {Web: "https://example.com"}}
 		}, "tokens.webpush"},

@@ -78,6 +78,7 @@ type Credential struct {
 // by Seq.
 type Change struct {
 	Seq     int64
+	At      time.Time
 	App     AppID
 	Ordinal Ordinal
 	What    string  // "register", "attributes", "tokens", "account", "marks", "tags", "aliases", "import", "remove"; "active" says Devices instead

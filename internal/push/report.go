@@ -117,7 +117,8 @@ type ChannelCount struct {
 
 // A Count answers a dry run: whom a request would reach now.
 type Count struct {
-	Target      int            `json:"target"`
+	Target      int            `json:"target"`  // devices and unknown names, as Report.Target counts them
+	Unknown     int            `json:"unknown"` // names that are no device of the app
 	Online      int            `json:"online"`
 	Platforms   map[string]int `json:"platforms"`
 	Channels    map[string]int `json:"channels"`

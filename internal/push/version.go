@@ -3,6 +3,7 @@ package push
 import (
 	"cmp"
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 )
@@ -49,6 +50,33 @@ func digits(s string) bool {
 		}
 	}
 	return true
+}
+
+// CompareNumbers compares two decimal numbers: -1, 0 or 1. Whole numbers are compared exactly, others as ParseNumber reads
+// them. ok is false if one of them is no number.
+func CompareNumbers(a, b string) (order int, ok bool) {
+	x, xok := ParseNumber(a)
+	y, yok := ParseNumber(b)
+	if !xok || !yok {
+		return 0, false
+	}
+	if order = cmp.Compare(x, y); order != 0 {
+		return order, true
+	}
+	na, aok := wholeNumber(a)
+	nb, bok := wholeNumber(b)
+	if !aok || !bok {
+		return 0, true
+	}
+	return na.Cmp(nb), true
+}
+
+// wholeNumber returns the number that s is, if it is written with digits alone.
+func wholeNumber(s string) (*big.Int, bool) {
+	if !digits(strings.TrimLeft(s, "+-")) {
+		return nil, false
+	}
+	return new(big.Int).SetString(s, 10)
 }
 
 // ParseNumber returns the number that s is, if it is a decimal one.

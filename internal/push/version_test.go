@@ -124,3 +124,26 @@ func TestNumbersAreRead(t *testing.T) {
 		}
 	})
 }
+
+func TestCompareNumbers(t *testing.T) {
+	for _, tt := range []struct {
+		a, b  string
+		order int
+		ok    bool
+	}{
+		{"10", "9", 1, true},
+		{"9007199254740993", "9007199254740992", 1, true}, // alike as floating-point numbers
+		{"-9007199254740993", "-9007199254740992", -1, true},
+		{"+7", "7", 0, true},
+		{"1e3", "1000", 0, true},
+		{"1.50", "1.5", 0, true},
+		{"0.1", "0.2", -1, true},
+		{"1e-999999999", "0", 0, true}, // and quickly
+		{"seven", "7", 0, false},
+		{"7", "", 0, false},
+	} {
+		if order, ok := push.CompareNumbers(tt.a, tt.b); order != tt.order || ok != tt.ok {
+			t.Errorf("CompareNumbers(%q, %q) = %d, %t, want %d, %t", tt.a, tt.b, order, ok, tt.order, tt.ok)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -81,9 +80,8 @@ func (l WhereAttr) Holds(value string) bool {
 	case IsVersion(l.Name):
 		return l.Op.of(CompareVersions(value, l.Values[0]))
 	}
-	have, isNumber := ParseNumber(value)
-	want, _ := ParseNumber(l.Values[0]) // validate has seen it
-	return isNumber && l.Op.of(cmp.Compare(have, want))
+	order, ok := CompareNumbers(value, l.Values[0])
+	return ok && l.Op.of(order)
 }
 
 // An Operator compares an attribute.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 )
 
 // ParseWhere reads the JSON form of an expression (docs/audiences.md). What is wrong is Invalid with the path of the part:
@@ -20,10 +19,7 @@ func ParseWhere(b []byte) (Where, error) {
 
 // readWhere is ParseWhere for an expression of any length. What was accepted once must be read from the record for ever.
 func readWhere(b []byte) (Where, error) {
-	if !utf8.Valid(b) { // encoding/json would put U+FFFD into names, which are other names then
-		return Where{}, invalid("", "is not UTF-8")
-	}
-	v, err := readTree(b)
+	v, err := ReadJSON(b)
 	if err != nil {
 		return Where{}, err
 	}
@@ -125,8 +121,6 @@ func discriminator(members map[string]any) (string, error) {
 	for _, k := range slices.Sorted(maps.Keys(members)) {
 		_, leaf := leafParsers[k]
 		switch {
-		case members[k] == twice{}:
-			return "", invalid(shown(k), "is there twice")
 		case slices.Contains(others, k):
 		case !leaf && k != "and" && k != "or" && k != "not":
 			return "", invalid(shown(k), "is nothing that can be asked")

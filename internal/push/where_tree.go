@@ -3,67 +3,102 @@ package push
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
 )
 
-// A twice stands in a tree for a member that its object has twice. encoding/json would take the last one in silence, and
-// half of a condition would be lost.
-type twice struct{}
-
-// readTree reads one JSON value into nil, bool, string, json.Number, []any and map[string]any. It is as deep as
-// encoding/json allows, 10,000: more than an expression of MaxWhereNodes needs.
-func readTree(b []byte) (any, error) {
-	if !json.Valid(b) { // so that no token below can fail
+// ReadJSON reads b, one JSON value and nothing else, into nil, bool, string, json.Number, []any and map[string]any. It
+// refuses what encoding/json passes over in silence, where a part of what was said would be lost or become something else: a
+// member that its object has twice, and text that is not UTF-8 or has half of a surrogate pair. What is wrong is Invalid with
+// the path of the value: "and[2].tag". A value is as deep as encoding/json allows, 10,000.
+func ReadJSON(b []byte) (any, error) {
+	switch {
+	case !utf8.Valid(b):
+		return nil, invalid("", "is not UTF-8")
+	case !json.Valid(b): // so that no token below can fail
 		return nil, invalid("", "is not JSON")
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	return readValue(d)
+	r := treeReader{b: b, d: json.NewDecoder(bytes.NewReader(b))}
+	r.d.UseNumber()
+	return r.value()
 }
 
-func readValue(d *json.Decoder) (any, error) {
-	t, err := d.Token()
-	if err != nil {
+// A treeReader reads the tokens of b, valid JSON.
+type treeReader struct {
+	b []byte
+	d *json.Decoder
+}
+
+func (r *treeReader) token() (json.Token, error) {
+	from := r.d.InputOffset()
+	t, err := r.d.Token()
+	switch {
+	case err != nil:
 		return nil, invalid("", "is not JSON")
-	}
-	switch t {
-	case json.Delim('{'):
-		return readObject(d)
-	case json.Delim('['):
-		list := []any{}
-		for d.More() {
-			v, err := readValue(d)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err := d.Token() // the bracket
-		return list, err
+	case HasLoneSurrogate(r.b[from:r.d.InputOffset()]):
+		return nil, invalid("", "has half of a surrogate pair, which is no character")
 	}
 	return t, nil
 }
 
-func readObject(d *json.Decoder) (any, error) {
-	members := map[string]any{}
-	for d.More() {
-		k, err := d.Token()
+func (r *treeReader) value() (any, error) {
+	t, err := r.token()
+	switch {
+	case err != nil:
+		return nil, err
+	case t == json.Delim('{'):
+		return r.object()
+	case t == json.Delim('['):
+		return r.list()
+	}
+	return t, nil
+}
+
+func (r *treeReader) list() (any, error) {
+	list := []any{}
+	for r.d.More() {
+		v, err := r.value()
 		if err != nil {
-			return nil, invalid("", "is not JSON")
+			return nil, within("["+strconv.Itoa(len(list))+"]", err)
 		}
-		v, err := readValue(d)
+		list = append(list, v)
+	}
+	_, err := r.token() // the bracket
+	return list, err
+}
+
+func (r *treeReader) object() (any, error) {
+	members := map[string]any{}
+	for r.d.More() {
+		k, err := r.token()
 		if err != nil {
 			return nil, err
 		}
 		name, _ := k.(string) // a member's name is nothing else
-		if _, again := members[name]; again {
-			v = twice{}
+		v, err := r.value()
+		if _, again := members[name]; again && err == nil {
+			err = invalid("", "is there twice")
+		}
+		if err != nil {
+			return nil, inMember(name, err)
 		}
 		members[name] = v
 	}
-	_, err := d.Token() // the brace
+	_, err := r.token() // the brace
 	return members, err
+}
+
+// inMember returns err as one of the member name of an object. A path ends where a name cannot be shown.
+func inMember(name string, err error) error {
+	var e *Error
+	if name = shown(name); name == "" && errors.As(err, &e) {
+		return invalid("", e.Msg)
+	}
+	return within(name, err)
 }
 
 // partsOf returns the members of v, which may have the two names only. field is where v is.
@@ -73,20 +108,22 @@ func partsOf(field string, v any, first, second string) (map[string]any, error) 
 		return nil, invalid(field, "must be an object of "+first+" and "+second)
 	}
 	for _, k := range slices.Sorted(maps.Keys(parts)) {
-		switch {
-		case k != first && k != second:
+		if k != first && k != second {
 			return nil, within(field, invalid(shown(k), "is not "+first+" or "+second))
-		case parts[k] == twice{}:
-			return nil, invalid(field+"."+k, "is there twice")
 		}
 	}
 	return parts, nil
 }
 
-// shown returns the name of a member as it may stand in a path: "" for what does not look like a name.
-func shown(k string) string {
-	if len(k) > MaxAttributeKey || !identifier(k) {
+// shown returns a name that a caller chose as it may stand in a path: "" for one that is long, or cannot be printed.
+func shown(name string) string {
+	if len(name) > MaxAttributeKey {
 		return ""
 	}
-	return k
+	for _, r := range name {
+		if !unicode.IsPrint(r) {
+			return ""
+		}
+	}
+	return name
 }

@@ -16,7 +16,7 @@ func (r *Registry) importInstall(app push.AppID, previousID string) [32]byte {
 
 // imported returns the registered device of an id at an earlier provider. NotFound.
 func (r *Registry) imported(ctx context.Context, app push.AppID, previousID string) (push.Ordinal, error) {
-	holders, err := r.stores.Devices.Holders(ctx, app, push.Names{Kind: push.ByPrevious, Values: []string{previousID}})
+	holders, err := r.stores.Devices.Holders(ctx, app, push.Names{Kind: push.ByPrevious, Values: []string{previousID}}, 0)
 	if err != nil {
 		return 0, err
 	}

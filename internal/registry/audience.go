@@ -64,13 +64,13 @@ func noPush(l push.WherePush, err error) error {
 }
 
 // Resolve returns the registered devices that the names of a.Named() stand for, distinct and in the order of the names, and
-// how many different names stand for none: made-up ids, devices that were removed, of another app, or of a platform that a
-// is not for. If the devices are more than limit it returns nothing and more true.
+// how many different names stand for none: made-up ids, devices that were removed, or of another app. If the devices are more than limit it returns nothing and more true.
 func (r *Registry) Resolve(ctx context.Context, app push.AppID, a push.Audience, limit int) (devices []push.Named, unknown int, more bool, err error) {
 	by, names := namesOf(a)
+	by.most = limit + 1
 	devices = make([]push.Named, 0, min(len(names), limit))
 	var seen map[push.Ordinal]bool
-	if len(names) > 1 || by != (naming{}) { // else nothing can be twice
+	if len(names) > 1 || by.kind != 0 { // else nothing can be twice
 		seen = make(map[push.Ordinal]bool, len(names))
 	}
 	strangers, err := r.members(ctx, app, by, names, a.Platforms, func(ref push.Ref) bool {
@@ -87,8 +87,11 @@ func (r *Registry) Resolve(ctx context.Context, app push.AppID, a push.Audience,
 		devices = append(devices, push.Named{Ref: ref, Test: test, Blacklisted: blacklisted})
 		return true
 	})
-	if err != nil || more {
-		return nil, 0, more, push.Wrap("registry.Resolve", err)
+	switch {
+	case more || errors.Is(err, errMore):
+		return nil, 0, true, nil
+	case err != nil:
+		return nil, 0, false, push.Wrap("registry.Resolve", err)
 	}
 	return devices, len(strangers), false, nil
 }
@@ -97,7 +100,7 @@ func (r *Registry) Resolve(ctx context.Context, app push.AppID, a push.Audience,
 func namesOf(a push.Audience) (naming, []string) {
 	switch {
 	case a.Aliases != nil:
-		return naming{push.ByAlias, a.Aliases.Type}, a.Aliases.Values
+		return naming{kind: push.ByAlias, typ: a.Aliases.Type}, a.Aliases.Values
 	case a.Accounts != nil:
 		return naming{kind: push.ByAccount}, a.Accounts
 	}
@@ -145,7 +148,7 @@ func (r *Registry) targetOfFile(ctx context.Context, app push.AppID, a push.Audi
 	}
 	by := naming{}
 	if !a.Of.Devices {
-		by = naming{push.ByAlias, a.Of.Alias}
+		by = naming{kind: push.ByAlias, typ: a.Of.Alias}
 	}
 	set, unknown := new(ordset.Set), 0
 	batch := make([]string, 0, namePage)
@@ -207,7 +210,7 @@ func (r *Registry) given(ctx context.Context, app push.AppID, l push.Leaf) (*ord
 	default: // online
 		return r.activity.onlineOf(app), nil
 	}
-	holders, err := r.stores.Devices.Holders(ctx, app, look)
+	holders, err := r.stores.Devices.Holders(ctx, app, look, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +219,12 @@ func (r *Registry) given(ctx context.Context, app push.AppID, l push.Leaf) (*ord
 		set.Add(h.Ordinal)
 	}
 	return set, nil
+}
+
+// Blacklisted reports whether the device that has an ordinal gets nothing.
+func (r *Registry) Blacklisted(app push.AppID, o push.Ordinal) bool {
+	_, blacklisted := r.index.Marks(app, o)
+	return blacklisted
 }
 
 // Tally counts a set by platform, token and blacklist.

@@ -60,8 +60,8 @@ func TestResolveNames(t *testing.T) {
 		{"accounts", push.Audience{Accounts: []string{"bob", "ann", "eve"}}, 1000, []push.Ordinal{0, 1, 3}, 1, false},
 		{"as many as may be", push.Audience{Accounts: []string{"bob", "ann"}}, 3, []push.Ordinal{0, 1, 3}, 0, false},
 		{"one more than may be", push.Audience{Accounts: []string{"bob", "ann", "eve"}}, 2, nil, 0, true},
-		{"of one platform", ios(uid("shared", "one")), 1000, []push.Ordinal{3}, 1, false},
-		{"an id of another platform", ios(push.Audience{Devices: []string{"old-2", "333"}}), 1000, []push.Ordinal{3}, 1, false},
+		{"of one platform", ios(uid("shared", "one", "nobody")), 1000, []push.Ordinal{3}, 1, false},
+		{"an id of another platform", ios(push.Audience{Devices: []string{"old-2", "333"}}), 1000, []push.Ordinal{3}, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := tt.a.Validate(); err != nil {

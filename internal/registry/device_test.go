@@ -354,7 +354,7 @@ func TestResolve(t *testing.T) {
 		{"one of another app by its second name", []string{string(foreign.ChannelID)}, nil, []push.Ref{}, 1},
 		{"one of another generation", []string{later}, nil, []push.Ref{}, 1},
 		{"one removed", []string{string(c.DeviceID)}, nil, []push.Ref{}, 1},
-		{"one of another platform", []string{string(a.DeviceID)}, []push.Platform{push.IOS, push.Web}, []push.Ref{}, 1},
+		{"one of another platform", []string{string(a.DeviceID)}, []push.Platform{push.IOS, push.Web}, []push.Ref{}, 0},
 		{"one of the platform", []string{string(a.DeviceID)}, []push.Platform{push.Android}, []push.Ref{a.Ref}, 0},
 		{
 			"many, some twice",

@@ -50,7 +50,7 @@ func (r *Registry) AddFile(ctx context.Context, app push.AppID, body io.Reader) 
 	if err := u.read(lines); err != nil {
 		return push.File{}, push.Wrap(op, err)
 	}
-	if err := r.stores.Files.AddFile(ctx, f); err != nil {
+	if err := r.stores.Files.AddFile(ctx, f, int64(a.Settings.Int(push.SettingFileBytes))); err != nil {
 		return push.File{}, push.Wrap(op, err)
 	}
 	return f, nil

@@ -184,7 +184,7 @@ func TestTargetOfFile(t *testing.T) {
 		unknown   int
 	}{
 		{"devices", push.FileOf{Devices: true}, nil, 4, 2500},
-		{"devices of a platform", push.FileOf{Devices: true}, []push.Platform{push.IOS}, 1, 2500 + 3*3},
+		{"devices of a platform", push.FileOf{Devices: true}, []push.Platform{push.IOS}, 1, 2500},
 		{"aliases", push.FileOf{Alias: "uid"}, nil, 0, 2500 + 3*4},
 	} {
 		a := push.Audience{File: string(f.ID), Of: &tt.of, Platforms: tt.platforms}

@@ -26,7 +26,11 @@ func (r *Registry) Import(ctx context.Context, app push.AppID, devices []push.Im
 	run := importRun{r: r, app: a, devices: devices, answers: make([]push.Imported, len(devices)), given: map[string]push.Ordinal{}}
 	var well []int
 	for i, d := range devices {
-		if run.answers[i].Err = d.Validate(); run.answers[i].Err == nil {
+		run.answers[i].Err = d.Validate()
+		if ref, ours := r.named(d.PreviousID); ours && ref.App == app {
+			run.answers[i].Err = &push.Error{Kind: push.Conflict, Field: "device_id", Msg: "is a device of this app already, by the id that it has here"}
+		}
+		if run.answers[i].Err == nil {
 			well = append(well, i)
 		}
 	}
@@ -127,7 +131,7 @@ type importRow struct {
 // place finds the devices of the names, and has ordinals for those that are new; r.installs of all are held, so that nobody
 // else imports them.
 func (b *importBatch) place(ctx context.Context, names []string) ([]push.Ordinal, error) {
-	holders, err := b.r.stores.Devices.Holders(ctx, b.app.ID, push.Names{Kind: push.ByPrevious, Values: names})
+	holders, err := b.r.stores.Devices.Holders(ctx, b.app.ID, push.Names{Kind: push.ByPrevious, Values: names}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -195,14 +199,10 @@ func (b *importBatch) take(ctx context.Context, i int) error {
 	} else if d.Platform != 0 && d.Platform != row.Ref.Platform {
 		return otherPlatform("the device was imported with another platform, which is part of its id")
 	}
-	if err := merge(&row, d.Attributes, d.Tokens); err != nil {
-		return err
-	}
-	if d.Account != "" {
-		setAccount(&row, d.Account, b.r.now())
-	}
-	if d.Phone != "" {
-		row.Phone = d.Phone
+	if row.Install == b.r.importInstall(b.app.ID, d.PreviousID) {
+		if err := b.describe(&row, d); err != nil {
+			return err
+		}
 	}
 	assign(&row.Test, d.Test)
 	if len(d.Tags) > 0 {
@@ -219,6 +219,21 @@ func (b *importBatch) take(ctx context.Context, i int) error {
 	at.row, at.taken = row, true
 	b.c.Aliases = append(b.c.Aliases, editAliases(row.Ref.Ordinal, push.LabelEdit{Op: push.Add, Aliases: d.Aliases})...)
 	b.answers[i] = push.Imported{Device: b.r.keys.DeviceID(row.Ref), Added: fresh}
+	return nil
+}
+
+// describe puts what an import says of a device itself into its row. Once a phone has become the device, it is the phone that
+// says so: a file that is imported again knows less.
+func (b *importBatch) describe(row *push.DeviceRow, d *push.Import) error {
+	if err := merge(row, d.Attributes, d.Tokens); err != nil {
+		return err
+	}
+	if d.Account != "" {
+		setAccount(row, d.Account, b.r.now())
+	}
+	if d.Phone != "" {
+		row.Phone = d.Phone
+	}
 	return nil
 }
 

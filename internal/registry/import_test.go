@@ -104,7 +104,7 @@ func TestImportRefuses(t *testing.T) {
 		{push.Import{PreviousID: "ios", Platform: push.Android}, push.Conflict, "platform"},
 		{push.Import{PreviousID: "1", Aliases: alias("z")}, push.TooMany, "aliases[0]"},
 		{push.Import{PreviousID: "ios", Attributes: map[string]string{"a": "1"}}, 0, ""},
-		{push.Import{PreviousID: "7", Tokens: map[string]push.Token{"pager": {}}}, push.Invalid, "tokens"},
+		{push.Import{PreviousID: "7", Tokens: map[string]push.Token{"pager": {}}}, push.Invalid, "tokens.pager"},
 		{push.Import{PreviousID: "8", Aliases: alias("x")}, 0, ""},
 	} {
 		all, kinds, fields = append(all, tt.what), append(kinds, tt.kind), append(fields, tt.field)
@@ -304,4 +304,45 @@ func TestAdoptTellsUntilItIsHeard(t *testing.T) {
 	if !slices.Equal(h.removed, []push.Ref{own.Ref}) {
 		t.Errorf("told of %v, want once of %v", h.removed, own.Ref)
 	}
+}
+
+// Once a phone is the device, an import that comes again does not know better what the phone says of itself.
+func TestImportAgainAfterAdoption(t *testing.T) {
+	h := newHouse(t)
+	card := h.app(t, "demo")
+	line := push.Import{
+		PreviousID: "old", Account: "old-user", Phone: "13800000000", Tags: []string{"vip"},
+		Attributes: map[string]string{"app_version": "1.0"}, Tokens: map[string]push.Token{"hms": {Token: "dead"}},
+	}
+	h.imports(t, line)
+	reg := registration(card, "phone")
+	reg.PreviousID, reg.PreviousProof = "old", proofOf(card.Native.APIKey, "old")
+	reg.Attributes, reg.Tokens = map[string]string{"app_version": "2.0"}, map[string]push.Token{"hms": {Token: "live"}}
+	got, err := h.Register(t.Context(), reg, "", home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Relabel(t.Context(), got.Ref, push.LabelEdit{Op: push.Delete, Account: ptr("somebody else")}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := h.Device(t.Context(), 1, "old"); err != nil || d.Account != "old-user" {
+		t.Errorf("a logout of another account: %q, %v, want that it changes nothing", d.Account, err)
+	}
+	if err := h.Relabel(t.Context(), got.Ref, push.LabelEdit{Op: push.Delete, Account: ptr("old-user")}); err != nil {
+		t.Fatal(err)
+	}
+	line.Tags = []string{"vip", "corrected"} // what senders say is added as ever
+	h.imports(t, line)
+	d, err := h.Device(t.Context(), 1, "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Account != "" || d.Attributes["app_version"] != "2.0" || d.Tokens["hms"].Token != "live" || !slices.Equal(d.Tags, []string{"corrected", "vip"}) {
+		t.Errorf("got account %q, attributes %v, tags %v, want what the phone said", d.Account, d.Attributes, d.Tags)
+	}
+	answers, err := h.Import(t.Context(), 1, []push.Import{{PreviousID: string(got.DeviceID), Tags: []string{"x"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "a device by its own id", answers[0].Err, push.Conflict, "device_id")
 }

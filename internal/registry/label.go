@@ -50,11 +50,7 @@ func (r *Registry) relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) 
 			return err
 		}
 		if e.Account != nil {
-			account := *e.Account
-			if e.Op == push.Delete {
-				account = ""
-			}
-			setAccount(row, account, r.now())
+			editAccount(row, e.Op, *e.Account, r.now())
 		}
 		c.Aliases, c.Limits = editAliases(ref.Ordinal, e), aliasLimits(app)
 		if e.Limits != nil {
@@ -153,6 +149,16 @@ func editAttributes(row *push.DeviceRow, op push.EditOp, attributes map[string]s
 	return merge(row, attributes, nil)
 }
 
+// editAccount logs an account in, or out. A logout of an account that is not the one that is logged in changes nothing.
+func editAccount(row *push.DeviceRow, op push.EditOp, account string, now time.Time) {
+	switch {
+	case op != push.Delete:
+		setAccount(row, account, now)
+	case account == "" || account == row.Account:
+		setAccount(row, "", now)
+	}
+}
+
 // editAliases returns the aliases of an edit as the record changes them, each in its place.
 func editAliases(o push.Ordinal, e push.LabelEdit) []push.AliasEdit {
 	if e.All == push.AllAliases {
@@ -242,7 +248,7 @@ func (r *Registry) NamedDevices(ctx context.Context, app push.AppID, names push.
 	}
 	var ids []push.DeviceID
 	seen := map[push.Ordinal]bool{}
-	_, err := r.members(ctx, app, naming{names.Kind, names.Type}, names.Values, nil, func(ref push.Ref) bool {
+	_, err := r.members(ctx, app, naming{kind: names.Kind, typ: names.Type}, names.Values, nil, func(ref push.Ref) bool {
 		if !seen[ref.Ordinal] {
 			seen[ref.Ordinal] = true
 			ids = append(ids, r.keys.DeviceID(ref))

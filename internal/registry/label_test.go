@@ -71,7 +71,8 @@ func TestEditLabels(t *testing.T) {
 		{"an account", push.LabelEdit{Op: push.Put, Account: ptr("ann")}, "||e=5|ann", "account"},
 		{"the same account", push.LabelEdit{Op: push.Add, Account: ptr("ann")}, "||e=5|ann", ""},
 		{"all at once", push.LabelEdit{Op: push.Add, Tags: []string{"x"}, Aliases: []push.Alias{{Value: "y"}}, Attributes: map[string]string{"z": "1"}, Account: ptr("bob")}, "x|:y|e=5 z=1|bob", "tags,aliases,attributes,account"},
-		{"a logout, whoever it is", push.LabelEdit{Op: push.Delete, Account: ptr("ann")}, "x|:y|e=5 z=1|", "account"},
+		{"a logout of another", push.LabelEdit{Op: push.Delete, Account: ptr("ann")}, "x|:y|e=5 z=1|bob", ""},
+		{"a logout, whoever it is", push.LabelEdit{Op: push.Delete, Account: ptr("")}, "x|:y|e=5 z=1|", "account"},
 		{"all tags", push.LabelEdit{Op: push.Delete, All: push.AllTags}, "|:y|e=5 z=1|", "tags"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

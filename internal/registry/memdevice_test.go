@@ -200,7 +200,7 @@ func (m *memStore) FindInstall(_ context.Context, app push.AppID, install [32]by
 	return push.DeviceRow{}, &push.Error{Kind: push.NotFound}
 }
 
-func (m *memStore) Holders(_ context.Context, app push.AppID, names push.Names) ([]push.Holder, error) {
+func (m *memStore) Holders(_ context.Context, app push.AppID, names push.Names, limit int) ([]push.Holder, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reads++
@@ -225,6 +225,9 @@ func (m *memStore) Holders(_ context.Context, app push.AppID, names push.Names) 
 			all = append(all, push.Holder{Value: v, Ordinal: o})
 		}
 		delete(holders, v) // a value counts once
+	}
+	if limit > 0 && len(all) > limit {
+		all = all[:limit]
 	}
 	return all, nil
 }

@@ -62,7 +62,7 @@ func look(t *rapid.T, s registry.Stores, app push.AppID, since *int64) recordSta
 	}))
 	slices.SortFunc(state.Index, func(a, b push.IndexRow) int { return cmp.Compare(a.Ref.Ordinal, b.Ref.Ordinal) })
 	for kind := push.ByAlias; kind <= push.ByPrevious; kind++ {
-		state.Holders[fmt.Sprint(kind)], err = s.Devices.Holders(ctx, app, push.Names{Kind: kind, Values: []string{"b", "a", "", "c", "b"}})
+		state.Holders[fmt.Sprint(kind)], err = s.Devices.Holders(ctx, app, push.Names{Kind: kind, Values: []string{"b", "a", "", "c", "b"}}, 0)
 		must(err)
 	}
 	state.Aliases, err = s.Labels.Aliases(ctx, app, ordinals)
@@ -136,10 +136,14 @@ func TestMemStoreIsLikeTheRecord(t *testing.T) {
 	p := storetest.Open(t, filepath.Join(t.TempDir(), "record.db"), nil)
 	real := registry.Stores{Apps: p.Apps, Devices: p.Devices, Labels: p.Labels, Feed: p.Feed, Files: p.Files, Activity: p.Activity}
 	var realSeq int64
-	app := push.AppID(0)
-	done, refused := 0, 0
+	tries, done, refused := 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		app++ // an app of its own for each try
+		tries++ // an app of its own for each
+		made, err := real.Apps.CreateApp(t.Context(), push.App{Name: fmt.Sprint("app-", tries), TimeZone: "UTC"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := made.ID
 		fake := newMemStore().all()
 		var fakeSeq int64
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {

@@ -125,7 +125,6 @@ func (m *memStore) DeleteApp(_ context.Context, id push.AppID) error {
 		maps.DeleteFunc(m.devices, func(k push.Ref, _ push.DeviceRow) bool { return k.App == id })
 		m.owners = slices.DeleteFunc(m.owners, func(o owning) bool { return o.app == id })
 		m.tags = slices.DeleteFunc(m.tags, func(t push.Tag) bool { return t.App == id })
-		m.feed = slices.DeleteFunc(m.feed, func(c push.Change) bool { return c.App == id })
 		maps.DeleteFunc(m.files, func(k fileKey, _ push.File) bool { return k.app == id })
 		return nil
 	})
@@ -198,10 +197,19 @@ func (m *memStore) AddFilePart(_ context.Context, app push.AppID, id push.FileID
 	})
 }
 
-func (m *memStore) AddFile(_ context.Context, f push.File) error {
+func (m *memStore) AddFile(_ context.Context, f push.File, most int64) error {
 	return m.write("AddFile", func() error {
 		if _, ok := m.files[fileKey{f.App, f.ID}]; ok {
 			return &push.Error{Kind: push.Conflict, Field: "file"}
+		}
+		sum := int64(f.Bytes)
+		for k, other := range m.files {
+			if k.app == f.App && other.Expires.After(f.Created) {
+				sum += int64(other.Bytes)
+			}
+		}
+		if most > 0 && sum > most {
+			return &push.Error{Kind: push.TooMany, Field: "file"}
 		}
 		m.files[fileKey{f.App, f.ID}] = f
 		return nil

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -11,27 +12,31 @@ import (
 type naming struct {
 	kind push.NameKind
 	typ  string // for ByAlias
+	most int    // devices of a page of names that the record is asked for; 0: all
 }
+
+// errMore says that a page of names has more devices than naming.most.
+var errMore = errors.New("registry: more devices than were asked for")
 
 // namePage is how many names are looked up in the record at a time.
 const namePage = 1000
 
 // members yields the registered devices of app that names stand for and that are of one of platforms (empty: all), in the
 // order of the names, until yield returns false; a device may come more than once. It returns the names that stand for none,
-// each once: made-up ids, and names of devices that were removed, of another app, or of another platform.
+// on no platform at all, each once: made-up ids, and names of devices that were removed, or of another app.
 func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names []string, platforms []push.Platform, yield func(push.Ref) bool) (unknown []string, err error) {
 	if len(names) > 1 { // most pushes have one
 		names = distinct(names)
 	}
 	for page := range slices.Chunk(names, namePage) {
-		ours, others := r.ours(app, by, page, platforms)
+		ours, others := r.ours(app, by, page)
 		holders, err := r.holders(ctx, app, by, others)
 		if err != nil {
 			return nil, err
 		}
 		for i, name := range page {
-			if by == (naming{}) && ours[i] != (push.Ref{}) {
-				if !yield(ours[i]) {
+			if by.kind == 0 && ours[i] != (push.Ref{}) {
+				if among(ours[i].Platform, platforms) && !yield(ours[i]) {
 					return unknown, nil
 				}
 				continue
@@ -39,10 +44,8 @@ func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names
 			met := false
 			for _, o := range holders[name] {
 				ref, ok := r.index.Find(app, o)
-				if !ok || !among(ref.Platform, platforms) {
-					continue
-				}
-				if met = true; !yield(ref) {
+				met = met || ok
+				if ok && among(ref.Platform, platforms) && !yield(ref) {
 					return unknown, nil
 				}
 			}
@@ -57,15 +60,15 @@ func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names
 // ours returns for each of names the device that has it as its device id or channel id, which takes no look at the record;
 // and the names that must be looked up there. They may be ids of an earlier provider, also where they look like ours, as any
 // short number does.
-func (r *Registry) ours(app push.AppID, by naming, names []string, platforms []push.Platform) (refs []push.Ref, others []string) {
-	if by != (naming{}) {
+func (r *Registry) ours(app push.AppID, by naming, names []string) (refs []push.Ref, others []string) {
+	if by.kind != 0 {
 		return nil, names
 	}
 	refs = make([]push.Ref, len(names))
 	for i, name := range names {
 		ref, ok := r.named(name)
 		switch {
-		case !ok || ref.App != app || !among(ref.Platform, platforms):
+		case !ok || ref.App != app:
 			others = append(others, name)
 		default:
 			refs[i] = ref
@@ -79,12 +82,15 @@ func (r *Registry) holders(ctx context.Context, app push.AppID, by naming, names
 	if len(names) == 0 {
 		return nil, nil
 	}
-	if by == (naming{}) {
+	if by.kind == 0 {
 		by.kind = push.ByPrevious
 	}
-	all, err := r.stores.Devices.Holders(ctx, app, push.Names{Kind: by.kind, Type: by.typ, Values: names})
-	if err != nil {
+	all, err := r.stores.Devices.Holders(ctx, app, push.Names{Kind: by.kind, Type: by.typ, Values: names}, by.most)
+	switch {
+	case err != nil:
 		return nil, err
+	case by.most > 0 && len(all) == by.most: // there may be more, and some may be of other platforms: nobody looks
+		return nil, errMore
 	}
 	holders := make(map[string][]push.Ordinal, len(all))
 	for _, h := range all {

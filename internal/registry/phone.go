@@ -43,7 +43,7 @@ func (r *Registry) SetPhones(ctx context.Context, app push.AppID, binds []push.P
 	defer r.phones.lock(ofPhones(phones)...)() // from here on nobody gets one of them
 	losers := map[push.Ordinal]bool{}
 	if exclusive {
-		holders, err := r.stores.Devices.Holders(ctx, app, push.Names{Kind: push.ByPhone, Values: slices.Sorted(maps.Keys(owner))})
+		holders, err := r.stores.Devices.Holders(ctx, app, push.Names{Kind: push.ByPhone, Values: slices.Sorted(maps.Keys(owner))}, 0)
 		if err != nil {
 			return push.Wrap(op, err)
 		}

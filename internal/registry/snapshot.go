@@ -3,7 +3,9 @@ package registry
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,6 +44,9 @@ func (r *Registry) loadIndex(ctx context.Context) error {
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		r.options.Log.Warn("the snapshot of the index is of no use: the record is read", "err", err)
+		if err := os.Remove(r.options.Snapshot); err != nil { // it might seem to be of use later
+			r.options.Log.Warn("the snapshot that is of no use is not removed", "err", err)
+		}
 	}
 	if err := r.emptyIndex(ctx); err != nil {
 		return push.Wrap(op, err)
@@ -78,18 +83,17 @@ func (r *Registry) readSnapshot(ctx context.Context) (seq int64, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	record, err := r.stores.Feed.RecordID(ctx)
-	if err != nil {
-		return 0, err
-	}
 	last, before, err := r.stores.Feed.LastChange(ctx)
 	if err != nil {
 		return 0, err
 	}
+	var history [16]byte
 	accepted := false
 	err = r.index.ReadSnapshot(bufio.NewReaderSize(f, snapshotRoom), func(h audience.Head) bool {
-		seq = h.Seq
-		accepted = h.Record == record && before <= h.Seq && h.Seq <= last
+		if seq = h.Seq; before <= seq && seq <= last {
+			history, err = r.history(ctx, seq)
+			accepted = err == nil && h.Record == history
+		}
 		return accepted
 	})
 	if err == nil && !accepted {
@@ -104,6 +108,27 @@ func (r *Registry) readSnapshot(ctx context.Context) (seq int64, err error) {
 		}
 	}
 	return seq, nil
+}
+
+// history stands for the record and what had happened in it up to a change: of the record alone, one that was restored from
+// a backup could not be told from what it had become before.
+func (r *Registry) history(ctx context.Context, seq int64) (id [16]byte, err error) {
+	record, err := r.stores.Feed.RecordID(ctx)
+	if err != nil {
+		return id, err
+	}
+	page, err := r.stores.Feed.Changes(ctx, seq-1, 1)
+	if err != nil {
+		return id, err
+	}
+	h := sha256.New()
+	h.Write(record[:])
+	if len(page) > 0 && page[0].Seq == seq { // else it has been swept, or nothing ever changed
+		c := page[0]
+		fmt.Fprintln(h, c.Seq, c.At.UnixMilli(), c.App, c.Ordinal, c.What)
+	}
+	copy(id[:], h.Sum(nil))
+	return id, nil
 }
 
 // replay applies what changed after seq: the devices as they are now, and the days on which devices were active.
@@ -186,10 +211,6 @@ func (r *Registry) save(ctx context.Context) {
 
 // saveSince writes the snapshot if it would go further than seq, and returns how far the one in the file goes.
 func (r *Registry) saveSince(ctx context.Context, seq int64) (int64, error) {
-	record, err := r.stores.Feed.RecordID(ctx)
-	if err != nil {
-		return seq, err
-	}
 	last, _, err := r.stores.Feed.LastChange(ctx)
 	if err != nil || last == seq {
 		return seq, err
@@ -199,8 +220,12 @@ func (r *Registry) saveSince(ctx context.Context, seq int64) (int64, error) {
 	if r.unsure.any() {
 		return seq, errors.New("registry: what some writes did is not known yet")
 	}
+	history, err := r.history(ctx, last)
+	if err != nil {
+		return seq, err
+	}
 	return last, writeFile(r.options.Snapshot, func(w *bufio.Writer) error {
-		return r.index.WriteSnapshot(w, audience.Head{Record: record, Seq: last})
+		return r.index.WriteSnapshot(w, audience.Head{Record: history, Seq: last})
 	})
 }
 

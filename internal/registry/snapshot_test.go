@@ -150,6 +150,10 @@ func TestSnapshotsOfNoUse(t *testing.T) {
 		}},
 		{"of another record", func(_ *testing.T, h *house) { h.store.id = [16]byte{2} }},
 		{"of a later time: the record came from a copy", func(_ *testing.T, h *house) { h.store.feed, h.store.seq = h.store.feed[:5], 5 }},
+		{"of another history: the record came from a copy, and went on", func(_ *testing.T, h *house) {
+			last := &h.store.feed[len(h.store.feed)-1]
+			last.At = last.At.Add(time.Second)
+		}},
 		{"older than the feed", func(t *testing.T, h *house) {
 			ref, _ := h.Find(1, 0)
 			for i := range 3 {
@@ -165,6 +169,9 @@ func TestSnapshotsOfNoUse(t *testing.T) {
 			h.Save(t.Context())
 			tt.harm(t, h)
 			h.started(t, false)
+			if info, err := os.Stat(h.snapshot); err == nil && info.Mode().IsRegular() {
+				t.Error("what is of no use is still there")
+			}
 		})
 	}
 }

@@ -55,6 +55,8 @@ func (h gatewayHouse) Owed(ctx context.Context, ref push.Ref, limit int, skip fu
 		return nil, &push.Error{Op: "server.Owed", Kind: push.Unauthenticated, Msg: "the device is not registered"}
 	case app.Settings.Bool(push.SettingDisabled):
 		return nil, &push.Error{Op: "server.Owed", Kind: push.Denied, Msg: "the app is switched off"}
+	case h.registry.Blacklisted(ref.App, ref.Ordinal): // it gets nothing, also of what was accepted before
+		return nil, nil
 	}
 	return (*h.dispatcher).Owed(ctx, ref, limit, skip)
 }
