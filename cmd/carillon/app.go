@@ -96,13 +96,13 @@ func (c *appListCmd) Run(ctx context.Context, s *streams) error {
 	if c.JSON {
 		return printJSON(s.Out, api.answer)
 	}
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tNAME\tTIME ZONE\tCREATED")
+	w := newTable(s.Out)
+	w.row("ID", "NAME", "TIME ZONE", "CREATED")
 	for _, a := range list.Items {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", a.ID, a.Name, a.TimeZone, a.Created.Local().Format("2006-01-02 15:04"))
+		w.row(a.ID, a.Name, a.TimeZone, a.Created.Local().Format("2006-01-02 15:04"))
 	}
 	more(s, list.Next)
-	return w.Flush()
+	return w.flush()
 }
 
 type appShowCmd struct {

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +57,43 @@ func TestBenchMessageHasItsSizeAndTime(t *testing.T) {
 		if !bytes.Contains(b, []byte(sentMark+"1764000000123456789")) {
 			t.Errorf("got %.60s without its time", b)
 		}
+	}
+}
+
+func TestBenchAudienceWaitsForTheReport(t *testing.T) {
+	const busy, late = `{"state":"sending","target":9,"sent":3,"delivered":3}`, `{"state":"done","target":9,"sent":3,"delivered":2}`
+	for _, tt := range []struct {
+		name    string
+		reports []string // the last one stays
+		asked   int
+		want    string // of the error; "" is none
+	}{
+		{"all at once", []string{`{"state":"done","target":9,"sent":3,"delivered":3}`}, 1, ""},
+		{"sending, then late receipts", []string{busy, busy, late, `{"state":"done","target":9,"sent":3,"delivered":3}`}, 4, ""},
+		{"one copy more is sent", []string{busy, `{"state":"sending","target":9,"sent":4,"delivered":3}`}, 2, "sent 4"},
+		{"one copy more has arrived", []string{`{"state":"sending","target":9,"sent":3,"delivered":4}`}, 1, "delivered 4"},
+		{"another target", []string{busy, `{"state":"done","target":10,"sent":3,"delivered":3}`}, 2, "target 10"},
+		{"never", []string{late}, 0, "deadline exceeded"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := 0
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Write([]byte(tt.reports[min(asked, len(tt.reports)-1)])) //nolint:errcheck // the client may have gone
+				asked++
+			}))
+			defer srv.Close()
+			b := &bench{node: &node{api: benchClient(srv.URL, "t")}, flags: &benchFlags{Duration: time.Minute}}
+			if tt.asked == 0 {
+				b.flags.Duration = 100 * time.Millisecond
+			}
+			err := b.settle(t.Context(), "1", 9, 3)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+			if tt.asked != 0 && asked != tt.asked {
+				t.Errorf("asked %d times, want %d", asked, tt.asked)
+			}
+		})
 	}
 }
 

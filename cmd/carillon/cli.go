@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, s *streams) (code int) {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(s.Err, "carillon: %v\nTry carillon %s--help\n", err, verbOf(parser, args))
+		fmt.Fprintf(s.Err, "carillon: %s\nTry carillon %s--help\n", plainLines(err.Error(), ""), verbOf(parser, args))
 		return exitUsage
 	}
 	err = parsed.Run()
@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, s *streams) (code int) {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(s.Err, "carillon: %v\nTry carillon %s --help\n", explain(err), verbPath(parsed))
+		fmt.Fprintf(s.Err, "carillon: %s\nTry carillon %s --help\n", explain(err), verbPath(parsed))
 		return exitUsage
 	}
 	fmt.Fprintln(s.Err, "carillon:", explain(err))
@@ -136,7 +136,7 @@ func explain(err error) string {
 	case errors.As(err, &e) && e.Code == "unauthenticated":
 		text += "\nThe token is not the server's: --token, CARILLON_TOKEN, or --data for the directory that holds admin.token."
 	}
-	return text
+	return plainLines(text, "")
 }
 
 // describe adds to a flag's help its default and the variable that stands for it.

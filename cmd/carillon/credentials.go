@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"text/tabwriter"
 
 	"github.com/carillonpush/carillon/sdk/carillon"
 )
@@ -116,17 +115,19 @@ func over[T comparable](to *T, v T) {
 
 // printApp prints what there is of an app without its credentials.
 func printApp(s *streams, a carillon.App) error {
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "id\t%s\nname\t%s\ntime_zone\t%s\n", a.ID, a.Name, a.TimeZone)
+	w := newTable(s.Out)
+	w.row("id", a.ID)
+	w.row("name", a.Name)
+	w.row("time_zone", a.TimeZone)
 	for _, p := range []string{"android", "ios", "harmony"} {
 		if a.Packages[p] != "" {
-			fmt.Fprintf(w, "package.%s\t%s\n", p, a.Packages[p])
+			w.row("package."+p, a.Packages[p])
 		}
 	}
 	for _, k := range sortedKeys(a.Settings) {
-		fmt.Fprintf(w, "%s\t%s\n", k, a.Settings[k])
+		w.row(k, a.Settings[k])
 	}
-	return w.Flush()
+	return w.flush()
 }
 
 // printCard prints an app with its credentials.
@@ -137,12 +138,12 @@ func printCard(s *streams, api *caller, card carillon.AppCard, asJSON bool) erro
 	if err := printApp(s, card.App); err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	w := newTable(s.Out)
 	aliyunKey := ""
 	if card.Aliyun.AppKey != 0 {
 		aliyunKey = fmt.Sprint(card.Aliyun.AppKey)
 	}
-	fmt.Fprintln(w)
+	w.row("")
 	for _, f := range [][2]string{
 		{"native.api_key", card.Native.APIKey},
 		{"device.app_key", card.Device.AppKey},
@@ -168,8 +169,8 @@ func printCard(s *streams, api *caller, card carillon.AppCard, asJSON bool) erro
 		{"baidu.secret_key", card.Baidu.SecretKey},
 	} {
 		if f[1] != "" {
-			fmt.Fprintf(w, "%s\t%s\n", f[0], f[1])
+			w.row(f[0], f[1])
 		}
 	}
-	return w.Flush()
+	return w.flush()
 }

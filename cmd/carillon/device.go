@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/carillonpush/carillon/sdk/carillon"
 	"github.com/carillonpush/carillon/sdk/device"
@@ -69,7 +68,11 @@ func (f *registerFlags) registration(ctx context.Context, flags *clientFlags, ap
 		if r.Tokens == nil {
 			r.Tokens = map[string]json.RawMessage{}
 		}
-		r.Tokens[channel], _ = json.Marshal(token) // a string always encodes
+		encoded, err := textJSON("--vendor-token", token)
+		if err != nil {
+			return r, err
+		}
+		r.Tokens[channel] = encoded
 	}
 	return r, nil
 }
@@ -119,21 +122,23 @@ func (c *deviceRegisterCmd) Run(ctx context.Context, s *streams) error {
 		}
 		return printJSON(s.Out, b)
 	}
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "device_id\t%s\nchannel_id\t%s\nsecret\t%s\n", id.DeviceID, id.ChannelID, id.Secret)
+	w := newTable(s.Out)
+	w.row("device_id", id.DeviceID)
+	w.row("channel_id", id.ChannelID)
+	w.row("secret", id.Secret)
 	if c.PreviousID != "" {
-		fmt.Fprintf(w, "adopted\t%s\n", yesNo(id.Adopted))
+		w.row("adopted", yesNo(id.Adopted))
 	}
 	if id.MQTT.Port != 0 {
-		fmt.Fprintf(w, "mqtt\t%s:%d\n", id.MQTT.Host, id.MQTT.Port)
+		w.row("mqtt", fmt.Sprintf("%s:%d", id.MQTT.Host, id.MQTT.Port))
 	}
 	if id.MQTT.TLSPort != 0 {
-		fmt.Fprintf(w, "mqtt over TLS\t%s:%d\n", id.MQTT.Host, id.MQTT.TLSPort)
+		w.row("mqtt over TLS", fmt.Sprintf("%s:%d", id.MQTT.Host, id.MQTT.TLSPort))
 	}
 	if id.MQTT.WebSocket != "" {
-		fmt.Fprintf(w, "mqtt over WebSocket\t%s\n", id.MQTT.WebSocket)
+		w.row("mqtt over WebSocket", id.MQTT.WebSocket)
 	}
-	return w.Flush()
+	return w.flush()
 }
 
 type deviceShowCmd struct {
@@ -161,32 +166,34 @@ func (c *deviceShowCmd) Run(ctx context.Context, s *streams) error {
 	if c.JSON {
 		return printJSON(s.Out, api.answer)
 	}
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "device_id\t%s\nchannel_id\t%s\nplatform\t%s\nregistered\t%s\n", d.ID, d.ChannelID, d.Platform,
-		d.Registered.Local().Format("2006-01-02 15:04:05"))
+	w := newTable(s.Out)
+	w.row("device_id", d.ID)
+	w.row("channel_id", d.ChannelID)
+	w.row("platform", d.Platform)
+	w.row("registered", d.Registered.Local().Format("2006-01-02 15:04:05"))
 	for _, line := range [][2]string{{"previous id", d.PreviousID}, {"account", d.Account}, {"tags", strings.Join(d.Tags, ", ")}} {
 		if line[1] != "" {
-			fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+			w.row(line[0], line[1])
 		}
 	}
 	for _, a := range d.Aliases {
-		fmt.Fprintf(w, "alias\t%s=%s\n", a.Type, a.Value)
+		w.row("alias", a.Type+"="+a.Value)
 	}
 	for _, k := range sortedKeys(d.Attributes) {
-		fmt.Fprintf(w, "%s\t%s\n", k, d.Attributes[k])
+		w.row(k, d.Attributes[k])
 	}
 	for _, k := range sortedKeys(d.Tokens) {
-		fmt.Fprintf(w, "token.%s\t(set)\n", k)
+		w.row("token."+k, "(set)")
 	}
 	for _, m := range []struct {
 		name string
 		is   bool
 	}{{"test", d.Test}, {"blacklisted", d.Blacklisted}, {"reregistered", d.Reregistered}} {
 		if m.is {
-			fmt.Fprintf(w, "%s\tyes\n", m.name)
+			w.row(m.name, "yes")
 		}
 	}
-	return w.Flush()
+	return w.flush()
 }
 
 type deviceListCmd struct {
@@ -214,13 +221,13 @@ func (c *deviceListCmd) Run(ctx context.Context, s *streams) error {
 	if c.JSON {
 		return printJSON(s.Out, api.answer)
 	}
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DEVICE ID\tPLATFORM\tREGISTERED\tACCOUNT\tTAGS\tMARKS")
+	w := newTable(s.Out)
+	w.row("DEVICE ID", "PLATFORM", "REGISTERED", "ACCOUNT", "TAGS", "MARKS")
 	for _, d := range list.Items {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Platform, d.Registered.Local().Format("2006-01-02 15:04"), d.Account, some(d.Tags), marks(d))
+		w.row(d.ID, d.Platform, d.Registered.Local().Format("2006-01-02 15:04"), d.Account, some(d.Tags), marks(d))
 	}
 	more(s, list.Next)
-	return w.Flush()
+	return w.flush()
 }
 
 // some returns the first tags, as many as a line of a list has room for.

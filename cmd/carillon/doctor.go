@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 )
 
@@ -45,9 +44,13 @@ func (c *doctorIndexCmd) Run(ctx context.Context, s *streams) error {
 	if c.JSON {
 		err = printJSON(s.Out, api.answer)
 	} else {
-		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(w, "devices\t%d\nwrong\t%d\nmissing\t%d\nsurplus\t%d\ntook\t%s\n", check.Devices, check.Wrong, check.Missing, check.Surplus, shortly(took))
-		err = w.Flush()
+		w := newTable(s.Out)
+		w.row("devices", check.Devices)
+		w.row("wrong", check.Wrong)
+		w.row("missing", check.Missing)
+		w.row("surplus", check.Surplus)
+		w.row("took", shortly(took))
+		err = w.flush()
 	}
 	if err != nil {
 		return err

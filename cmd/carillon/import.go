@@ -62,6 +62,9 @@ func (c *deviceImportCmd) Run(ctx context.Context, s *streams) (err error) {
 			size = info.Size()
 		}
 	}
+	if same(src, c.Errors) {
+		return usage("--errors: %s is the file that is imported", c.Errors)
+	}
 	lines, err := newCSVReader(src)
 	var bad *lineError
 	if errors.As(err, &bad) {
@@ -104,6 +107,20 @@ func (c *deviceImportCmd) Run(ctx context.Context, s *streams) (err error) {
 		return fmt.Errorf("%d of %d lines were refused", done.Refused, done.Lines)
 	}
 	return nil
+}
+
+// same reports whether src is the file of that name, which writing to it would empty.
+func same(src io.Reader, name string) bool {
+	f, ok := src.(*os.File)
+	if !ok || name == "" {
+		return false
+	}
+	one, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(name)
+	return err == nil && os.SameFile(one, other)
 }
 
 // A summary counts lines below the header.
@@ -173,19 +190,21 @@ func (im *importer) run(ctx context.Context) (summary, error) {
 		}
 		work.Go(func() error {
 			defer flight.leave(b.devices)
-			n, bad, err := im.send(ctx, b)
+			n, bad, rest, err := im.send(ctx, b)
 			im.report.add(b, n, bad)
+			if err != nil {
+				im.report.stop(rest)
+			}
 			return err
 		})
 		if err != nil {
 			break
 		}
 	}
-	err := work.Wait()
-	if err == nil {
-		err = failed
+	if err := work.Wait(); err != nil { // no call is under way any more
+		failed = fmt.Errorf("%w\nStopped at line %d. What was imported stays, and the same command goes on", err, im.report.stopped)
 	}
-	return im.report.total(), err
+	return im.report.total(), failed
 }
 
 // batch returns the next lines, and io.EOF with the last. A device is in it once: a later line about it goes later.

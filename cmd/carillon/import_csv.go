@@ -19,9 +19,6 @@ const (
 	maxRecordLines = 64        // that a quoted value may run over
 )
 
-// tokenChannels are the vendor channels that a column token.CHANNEL may name.
-var tokenChannels = []string{"apns", "fcm", "hms", "honor", "harmony", "xiaomi", "oppo", "vivo", "meizu", "webpush"}
-
 // A lineError says what is wrong with a line of a file. It never shows what is in the line, which may be a secret.
 type lineError struct {
 	Line    int    // from 1
@@ -102,7 +99,7 @@ func (r *csvReader) header(names []string) error {
 			return fmt.Errorf("column %d has no name", i+1)
 		case !ok:
 			return fmt.Errorf("there is no column %q: the columns are device_id, platform, account, phone, tags, alias.TYPE, "+
-				"attr.NAME, token.CHANNEL (%s) and test", name, strings.Join(tokenChannels, ", "))
+				"attr.NAME, token.CHANNEL (%s) and test", name, strings.Join(carillon.TokenChannels(), ", "))
 		case seen[c.name]:
 			return fmt.Errorf("the column %q is there twice", name)
 		}
@@ -115,10 +112,16 @@ func (r *csvReader) header(names []string) error {
 // columnOf returns the column of a name.
 func columnOf(name string) (column, bool) {
 	if attr, ok := strings.CutPrefix(name, "attr."); ok {
-		return attrColumn(name, attr)
+		return column{name, func(d *carillon.Import, v string) error {
+			if d.Attributes == nil {
+				d.Attributes = map[string]string{}
+			}
+			d.Attributes[attr] = v // as it is
+			return nil
+		}}, attr != "" && utf8.ValidString(attr) // what else a name may be is for the node to judge
 	}
 	if channel, ok := strings.CutPrefix(name, "token."); ok {
-		return column{name, func(d *carillon.Import, v string) error { return setToken(d, channel, v) }}, slices.Contains(tokenChannels, channel)
+		return column{name, func(d *carillon.Import, v string) error { return setToken(d, channel, v) }}, slices.Contains(carillon.TokenChannels(), channel)
 	}
 	if kind, ok := strings.CutPrefix(name, "alias."); ok || name == "alias" {
 		if !ok {
@@ -162,23 +165,6 @@ var plainColumns = map[string]func(*carillon.Import, string) error{
 		d.Test = &yes
 		return nil
 	},
-}
-
-// attrColumn returns the column of an attribute, whose values are taken as they are.
-func attrColumn(name, attr string) (column, bool) {
-	bad := func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
-	}
-	if attr == "" || len(attr) > 64 || strings.ContainsFunc(attr, bad) {
-		return column{}, false
-	}
-	return column{name, func(d *carillon.Import, v string) error {
-		if d.Attributes == nil {
-			d.Attributes = map[string]string{}
-		}
-		d.Attributes[attr] = v
-		return nil
-	}}, true
 }
 
 // setToken puts a token into d: the token alone, or the object that the API takes.

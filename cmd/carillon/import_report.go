@@ -23,6 +23,8 @@ type lineReport struct {
 	sum   summary
 	next  int                  // the batch whose faults are to be told next
 	early map[int][]*lineError // the faults of batches that came before their turn
+
+	stopped int // the least line of which it is not known whether it was imported; 0 is none
 }
 
 // start shows progress until the function that it returns is called, which tells how many faults were not shown.
@@ -89,12 +91,23 @@ func (r *lineReport) add(b *batch, n summary, refused []*lineError) {
 }
 
 func (r *lineReport) tell(e *lineError) {
+	text := plain(fmt.Sprintf("%s:%d: %v", r.name, e.Line, e))
 	if r.sum.Refused++; r.sum.Refused <= shownErrors {
 		r.show.done()
-		fmt.Fprintf(r.err, "%s:%d: %v\n", r.name, e.Line, e)
+		fmt.Fprintln(r.err, text)
 	}
 	if r.file != nil {
-		fmt.Fprintf(r.file, "%s:%d: %v\n", r.name, e.Line, e) // an error stays until Flush
+		fmt.Fprintln(r.file, text) // an error stays until Flush
+	}
+}
+
+// stop notes that line, and perhaps lines behind it, were not imported. Of several calls that ended together the first line
+// counts, whichever of them was at fault.
+func (r *lineReport) stop(line int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped == 0 || line < r.stopped {
+		r.stopped = line
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,9 +11,10 @@ import (
 	"github.com/carillonpush/carillon/sdk/carillon"
 )
 
-// send imports the devices of a batch, and returns how many were, how many of those are new, and what the node refused. An
-// error says that it, or the rest of it, was not imported.
-func (im *importer) send(ctx context.Context, b *batch) (n summary, bad []*lineError, err error) {
+// send imports the devices of a batch, and returns how many were, how many of those are new, and what the node refused. After
+// an error some more may have been imported, or none: rest is the first line of which that is not known, and from which the
+// batch may be repeated.
+func (im *importer) send(ctx context.Context, b *batch) (n summary, bad []*lineError, rest int, err error) {
 	for devices, at := b.devices, b.at; len(devices) > 0; {
 		count := len(devices)
 		results, err := im.client.ImportDevices(ctx, im.app, devices[:count])
@@ -31,7 +31,7 @@ func (im *importer) send(ctx context.Context, b *batch) (n summary, bad []*lineE
 			continue
 		}
 		if err != nil {
-			return n, bad, fmt.Errorf("%w\nStopped at line %d. What was imported stays, and the same command goes on", err, at[0])
+			return n, bad, at[0], err
 		}
 		for i, r := range results {
 			switch {
@@ -45,7 +45,7 @@ func (im *importer) send(ctx context.Context, b *batch) (n summary, bad []*lineE
 		}
 		devices, at = devices[count:], at[count:]
 	}
-	return n, bad, nil
+	return n, bad, 0, nil
 }
 
 // atFault returns which of count devices an error of the whole call is about, and the path inside it.

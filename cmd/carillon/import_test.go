@@ -21,7 +21,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/sdk/carillon"
 )
 
@@ -106,7 +105,7 @@ func TestCSVHeaders(t *testing.T) {
 		{"two names of one column", "device_id,alias,alias.\n", `"alias." is there twice`},
 		{"a column without a name", "device_id,\n", "column 2 has no name"},
 		{"an attribute without a name", "device_id,attr.\n", `no column "attr."`},
-		{"an attribute that can be none", "device_id,attr.a b\n", `no column "attr.a b"`},
+		{"an attribute that is not UTF-8", "device_id,attr.\xba\xbc\n", `no column "attr.\xba\xbc"`},
 		{"a channel that is unknown", "device_id,token.gcm\n", `no column "token.gcm"`},
 		{"semicolons", "device_id;tags\n", `the first column is "device_id;tags"`},
 		{"a quote that does not end", "device_id,\"tags\n", "does not end"},
@@ -128,12 +127,6 @@ func TestCSVStopsWhereReadingFails(t *testing.T) {
 		if !errors.Is(err, broken) {
 			t.Errorf("after %q: got %q and %v, want that error", start, ids, err)
 		}
-	}
-}
-
-func TestTokenColumnsAreTheChannels(t *testing.T) {
-	if want := push.TokenChannels(); !slices.Equal(tokenChannels, want) {
-		t.Errorf("got %q, want %q", tokenChannels, want)
 	}
 }
 
@@ -325,6 +318,30 @@ func TestImportIsInterrupted(t *testing.T) {
 	code, _, stderr = runHere(ctx, "device", "import", path, "--app", "a b", "--server", srv.URL, "--token", "t")
 	if code != exitFailed || !strings.Contains(stderr, "interrupted") {
 		t.Errorf("at once: got %d, %q", code, stderr)
+	}
+}
+
+// Two calls are under way. The second fails, and the first, whose lines come before, ends with it.
+func TestImportStopsAtTheFirstLineThatIsNotKnown(t *testing.T) {
+	first := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if bytes.Contains(b, []byte(`"old-000000"`)) {
+			close(first)
+			<-r.Context().Done()
+			return
+		}
+		<-first
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, `{"status":403,"code":"denied","detail":"no"}`) //nolint:errcheck // the binary may have gone
+	}))
+	defer srv.Close()
+	code, _, stderr := runHere(t.Context(), "device", "import", baseFile(t, 2000), "--app", "a b", "--server", srv.URL, "--token", "t")
+	if want := "carillon: denied: no\nStopped at line 2. "; code != exitFailed || !strings.HasPrefix(stderr, want) {
+		t.Errorf("got %d, %q; want %q", code, stderr, want)
 	}
 }
 

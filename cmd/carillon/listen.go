@@ -157,14 +157,14 @@ func (c *listenCmd) print(w io.Writer, m device.Message) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s", time.Now().Format("15:04:05"), m.ID)
+	fmt.Fprintf(&b, "%s  %s", time.Now().Format("15:04:05"), plain(m.ID))
 	if m.Recall != "" {
-		fmt.Fprintf(&b, "  recalls %s", m.Recall)
+		fmt.Fprintf(&b, "  recalls %s", plain(m.Recall))
 	}
 	b.WriteByte('\n')
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "    %-8s %s\n", name, strings.ReplaceAll(value, "\n", "\n             "))
+			fmt.Fprintf(&b, "    %-8s %s\n", name, plainLines(value, "             "))
 		}
 	}
 	if n := m.Notification; n != nil {

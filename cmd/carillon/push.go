@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/carillonpush/carillon/sdk/carillon"
 )
@@ -111,6 +111,14 @@ func (c *pushCmd) body(stdin io.Reader) (any, error) {
 	return json.RawMessage(b), nil
 }
 
+// textJSON returns the text that a flag gives as JSON, which has no other text.
+func textJSON(flag, text string) (json.RawMessage, error) {
+	if !utf8.ValidString(text) {
+		return nil, usage("%s: the text is not UTF-8", flag)
+	}
+	return json.Marshal(text)
+}
+
 func readFile(name string, stdin io.Reader) ([]byte, error) {
 	if name == "-" {
 		return io.ReadAll(stdin)
@@ -144,7 +152,9 @@ func (c *pushCmd) request(stdin io.Reader) (r carillon.PushRequest, err error) {
 		if r.Message.Extras == nil {
 			r.Message.Extras = map[string]json.RawMessage{}
 		}
-		r.Message.Extras[k], _ = json.Marshal(v) // a string always encodes
+		if r.Message.Extras[k], err = textJSON("--extra", v); err != nil {
+			return r, err
+		}
 	}
 	if c.TTL != "" {
 		if err := r.Policy.TTL.UnmarshalText([]byte(c.TTL)); err != nil {
@@ -164,20 +174,24 @@ func (c *pushCmd) request(stdin io.Reader) (r carillon.PushRequest, err error) {
 
 // printCount prints whom a dry run found, and how long the answer took.
 func printCount(s *streams, n carillon.Count, took time.Duration) error {
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "target\t%d\nonline\t%d\n", n.Target, n.Online)
+	w := newTable(s.Out)
+	w.row("target", n.Target)
+	if n.Unknown > 0 {
+		w.row("unknown", n.Unknown)
+	}
+	w.row("online", n.Online)
 	for _, p := range sortedKeys(n.Platforms) {
-		fmt.Fprintf(w, "%s\t%d\n", p, n.Platforms[p])
+		w.row(p, n.Platforms[p])
 	}
 	for _, c := range sortedKeys(n.Channels) {
-		fmt.Fprintf(w, "channel %s\t%d\n", c, n.Channels[c])
+		w.row("channel "+c, n.Channels[c])
 	}
 	if n.Blacklisted > 0 {
-		fmt.Fprintf(w, "blacklisted\t%d\n", n.Blacklisted)
+		w.row("blacklisted", n.Blacklisted)
 	}
 	if n.OverLimit > 0 {
-		fmt.Fprintf(w, "over limit\t%d\n", n.OverLimit)
+		w.row("over limit", n.OverLimit)
 	}
-	fmt.Fprintf(w, "took\t%s\n", shortly(took))
-	return w.Flush()
+	w.row("took", shortly(took))
+	return w.flush()
 }

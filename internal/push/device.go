@@ -2,6 +2,9 @@ package push
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -118,9 +121,9 @@ type Marks struct {
 // Times are the days of a device's life. Zero times have not happened.
 type Times struct {
 	Registered time.Time `json:"registered"`
-	LastActive time.Time `json:"last_active"`
-	Bound      time.Time `json:"bound,omitzero"`   // when the account was logged in that is
-	Unbound    time.Time `json:"unbound,omitzero"` // when the last account was logged out, while none is logged in
+	LastActive time.Time `json:"last_active,omitzero"` // zero for a device that was imported and never came
+	Bound      time.Time `json:"bound,omitzero"`       // when the account was logged in that is
+	Unbound    time.Time `json:"unbound,omitzero"`     // when the last account was logged out, while none is logged in
 }
 
 // Limits of what a device says of itself.
@@ -141,15 +144,16 @@ func TokenChannels() []string {
 	return []string{"apns", "fcm", "hms", "honor", "harmony", "xiaomi", "oppo", "vivo", "meizu", "webpush"}
 }
 
-// ValidateAttributes reports an attribute whose name or value is not allowed. A value "" removes the attribute.
+// ValidateAttributes reports an attribute whose name or value is not allowed, as "attributes.NAME" where the name can be
+// shown. A value "" removes the attribute.
 func ValidateAttributes(attrs map[string]string) error {
 	if len(attrs) > MaxAttributes {
 		return invalid("attributes", "at most 64 attributes")
 	}
-	for k, v := range attrs {
-		switch {
-		case k == "" || len(k) > MaxAttributeKey || !identifier(k):
-			return invalid("attributes", "a name has 1 to 64 letters, digits, '_', '-' and '.'")
+	for _, k := range slices.Sorted(maps.Keys(attrs)) { // so that the answer is always the same
+		switch v := attrs[k]; {
+		case len(k) > MaxAttributeKey || !identifier(k):
+			return invalid(below("attributes", shown(k)), "a name has 1 to 64 letters, digits, '_', '-' and '.'")
 		case len(v) > MaxAttributeValue || !text(v):
 			return invalid("attributes."+k, "a value is at most 256 bytes of UTF-8, without NUL")
 		}
@@ -157,19 +161,16 @@ func ValidateAttributes(attrs map[string]string) error {
 	return nil
 }
 
-// ValidateTokens reports a token of an unknown channel or of a wrong shape. A zero Token removes the token.
+// ValidateTokens reports a token of an unknown channel or of a wrong shape, as "tokens.CHANNEL" where the name can be shown.
+// A zero Token removes the token.
 func ValidateTokens(tokens map[string]Token) error {
 	if len(tokens) > MaxTokens {
 		return invalid("tokens", "at most 16 tokens")
 	}
-	for channel, t := range tokens {
-		known := false
-		for _, c := range TokenChannels() {
-			known = known || c == channel
-		}
-		switch {
-		case !known:
-			return invalid("tokens", "no such channel")
+	for _, channel := range slices.Sorted(maps.Keys(tokens)) {
+		switch t := tokens[channel]; {
+		case !slices.Contains(TokenChannels(), channel):
+			return invalid(below("tokens", shown(channel)), "is not a channel: they are "+strings.Join(TokenChannels(), ", "))
 		case len(t.Token) > MaxToken || len(t.Web) > MaxToken || len(t.P256dh) > MaxToken || len(t.Auth) > MaxToken:
 			return invalid("tokens."+channel, "a token is at most 4096 bytes")
 		case !text(t.Token) || !text(t.Web) || !text(t.P256dh) || !text(t.Auth):

@@ -70,7 +70,7 @@ type IndexCheck struct {
 // A TagInfo is a tag as it is shown.
 type TagInfo struct {
 	Tag     string    `json:"tag"`
-	ID      TagID     `json:"id"`
+	ID      TagID     `json:"-"`       // what it is inside; names are what callers use
 	Devices int       `json:"devices"` // that carry it
 	Created time.Time `json:"created"`
 }

@@ -42,7 +42,10 @@ func TestLabelEditsNameWhatIsWrong(t *testing.T) {
 		{"an alias that is not UTF-8", push.LabelEdit{Op: push.Put, Aliases: []push.Alias{{Value: "\xff"}}}, "aliases[0].value"},
 		{"an alias type of 129 bytes", push.LabelEdit{Op: push.Delete, Aliases: []push.Alias{{Type: long, Value: "a"}}}, "aliases[0].type"},
 		{"an alias type with NUL", push.LabelEdit{Op: push.Add, Aliases: []push.Alias{{Type: "\x00", Value: "a"}}}, "aliases[0].type"},
-		{"an attribute with a blank in its name", push.LabelEdit{Op: push.Add, Attributes: map[string]string{"a b": "1"}}, "attributes"},
+		{"an attribute with a blank in its name", push.LabelEdit{Op: push.Add, Attributes: map[string]string{"a b": "1"}}, "attributes.a b"},
+		{"an attribute whose name cannot be shown", push.LabelEdit{Op: push.Add, Attributes: map[string]string{"a\x1b": "1"}}, "attributes"},
+		{"an attribute with a long name", push.LabelEdit{Op: push.Add, Attributes: map[string]string{strings.Repeat("a", 65): "1"}}, "attributes"},
+		{"two odd names, of which the first is told", push.LabelEdit{Op: push.Add, Attributes: map[string]string{"b ": "1", "a ": "1", "c ": "1"}}, "attributes.a "},
 		{"an attribute of 257 bytes", push.LabelEdit{Op: push.Add, Attributes: map[string]string{"city": strings.Repeat("x", 257)}}, "attributes.city"},
 		{"nobody logs in", push.LabelEdit{Op: push.Put, Account: ptr("")}, "account"},
 		{"an account of 129 bytes", push.LabelEdit{Op: push.Add, Account: &long}, "account"},
@@ -110,7 +113,7 @@ func TestImportsNameWhatIsWrong(t *testing.T) {
 		{"1,001 tags", func(i *push.Import) { i.Tags = slices.Repeat([]string{"a"}, 1001) }, "tags"},
 		{"an empty alias", func(i *push.Import) { i.Aliases = []push.Alias{{Type: "uid"}} }, "aliases[0].value"},
 		{"an attribute without a name", func(i *push.Import) { i.Attributes = map[string]string{"": "x"} }, "attributes"},
-		{"a token of an unknown channel", func(i *push.Import) { i.Tokens = map[string]push.Token{"pigeon": {Token: "t"}} }, "tokens"},
+		{"a token of an unknown channel", func(i *push.Import) { i.Tokens = map[string]push.Token{"pigeon": {Token: "t"}} }, "tokens.pigeon"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			i := push.Import{PreviousID: "AoldToken"}

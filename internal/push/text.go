@@ -1,11 +1,13 @@
 package push
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -15,6 +17,40 @@ const MaxDepth = 128
 
 // text reports whether s may be kept anywhere: UTF-8 without NUL, which PostgreSQL's text does not take.
 func text(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// HasLoneSurrogate reports whether b, which is JSON or a part of it, writes half of a surrogate pair ("\ud83d") without the
+// other half. That is no character: encoding/json makes U+FFFD of it, so that different texts would become one.
+func HasLoneSurrogate(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\\')
+		if i < 0 {
+			return false
+		}
+		first, n := escaped(b[i:])
+		b = b[i+n:]
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		second, n := escaped(b)
+		if utf16.DecodeRune(first, second) == utf8.RuneError { // which no pair stands for
+			return true
+		}
+		b = b[n:]
+	}
+}
+
+// escaped returns the code unit that b begins with in the form \uXXXX, or 0, and how much of b the escape is.
+func escaped(b []byte) (unit rune, n int) {
+	switch {
+	case len(b) == 0 || b[0] != '\\':
+		return 0, 0
+	case len(b) >= 6 && b[1] == 'u':
+		if v, err := strconv.ParseUint(string(b[2:6]), 16, 16); err == nil {
+			return rune(v), 6
+		}
+	}
+	return 0, min(2, len(b))
+}
 
 // texts reports the first string inside v, a struct, that is not text, and raw JSON that is not UTF-8. Field is its path.
 func texts(v any) error {

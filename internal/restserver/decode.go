@@ -42,7 +42,7 @@ func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 
 // decode reads body into v, a pointer to a struct: one JSON value, without unknown fields, their names in exact case. What
 // is wrong with it is Invalid, with the path of the field, which is looked for when there is an error, or a name that might
-// be one: what most senders send is one pass and a glance.
+// be one: what most senders send is one pass and two glances.
 func decode(body []byte, v any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return invalid("", "the body is empty; a JSON object is needed")
@@ -53,6 +53,8 @@ func decode(body []byte, v any) error {
 	err := strict(body, v)
 	isObject := bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
 	switch {
+	case err == nil && push.HasLoneSurrogate(body):
+		return wholeText(body)
 	case err == nil && isObject && plainNames(body):
 		return nil
 	case err == nil && isObject:
@@ -69,6 +71,12 @@ func decode(body []byte, v any) error {
 		return fault
 	}
 	return &push.Error{Kind: push.Invalid, Msg: "the body cannot be read", Err: err}
+}
+
+// wholeText says where in body, valid JSON, there is text with half of a surrogate pair.
+func wholeText(body []byte) error {
+	_, err := push.ReadJSON(body)
+	return err
 }
 
 // plainNames reports whether no name of a member in body, valid JSON, could be another's in a different case, as

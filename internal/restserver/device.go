@@ -81,9 +81,11 @@ func (s *Server) deviceRoutes() {
 	}, s.listDevices)
 	handle(s, route{
 		method: http.MethodGet, path: "/v1/apps/{app}/devices/{device}", id: "show-device", tag: tag, access: sender,
-		summary: "Show a device", doc: "By its device id or its channel id.",
+		summary: "Show a device", doc: "By its device id, its channel id or, if it was imported, the id that it had before.",
 		answers: []answer{{http.StatusOK, push.Device{}, "The device."}},
-	}, func(ctx context.Context, c *call, _ *none) (any, error) { return deviceAnswer(s.deviceOf(ctx, c)) })
+	}, func(ctx context.Context, c *call, _ *none) (any, error) {
+		return deviceAnswer(s.house.Devices.Device(ctx, c.app.ID, c.r.PathValue("device")))
+	})
 	handle(s, route{
 		method: http.MethodPut, path: "/v1/apps/{app}/devices/{device}", id: "change-device", tag: tag, access: sender,
 		summary: "Change a device",
@@ -115,9 +117,9 @@ func (s *Server) listDevices(ctx context.Context, c *call, _ *none) (any, error)
 	return listOf(page, next), nil
 }
 
-// deviceOf returns the {device} of the path.
-func (s *Server) deviceOf(ctx context.Context, c *call) (push.Device, error) {
-	return s.house.Devices.Device(ctx, c.app.ID, c.r.PathValue("device"))
+// refOf returns which device the {device} of the path is.
+func (s *Server) refOf(ctx context.Context, c *call) (push.Ref, error) {
+	return s.house.Labels.Ref(ctx, c.app.ID, c.r.PathValue("device"))
 }
 
 // putDevice changes a device.
@@ -127,20 +129,20 @@ func (s *Server) putDevice(ctx context.Context, c *call, b *DeviceBody) (any, er
 	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
-	d, err := s.deviceOf(ctx, c)
+	ref, err := s.refOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return deviceAnswer(s.house.Devices.Patch(ctx, d.Ref, patch))
+	return deviceAnswer(s.house.Devices.Patch(ctx, ref, patch))
 }
 
 // removeDevice removes a device.
 func (s *Server) removeDevice(ctx context.Context, c *call, _ *none) (any, error) {
-	d, err := s.deviceOf(ctx, c)
+	ref, err := s.refOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.house.Devices.Remove(ctx, d.Ref)
+	return nil, s.house.Devices.Remove(ctx, ref)
 }
 
 // withAttributes returns d with an object where it has nil attributes.

@@ -8,12 +8,14 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/internal/restserver"
+	"github.com/carillonpush/carillon/sdk/carillon"
 )
 
 func TestRegister(t *testing.T) {
@@ -48,7 +50,7 @@ func TestRegister(t *testing.T) {
 		{"unknown platform", replace(`"ios"`, `"symbian"`), "invalid", "platform", 400},
 		{"no platform", replace(`"platform": "ios",`, ``), "invalid", "platform", 400},
 		{"unknown field", replace("install_id", "installid"), "invalid", "installid", 400},
-		{"unknown channel", replace("hms", "carrier pigeon"), "invalid", "tokens", 400},
+		{"unknown channel", replace("hms", "carrier pigeon"), "invalid", "tokens.carrier pigeon", 400},
 		{"unknown part of a token", replace("env", "environment"), "invalid", "tokens.apns.environment", 400},
 		{"number for a part of a token", replace(`"sandbox"`, `1`), "invalid", "tokens.apns.env", 400},
 		{"unknown environment", replace("sandbox", "sandpit"), "invalid", "tokens.apns.env", 400},
@@ -388,4 +390,11 @@ func TestInbox(t *testing.T) {
 		}
 	})
 	wantProblem(t, s.call(t, "Device x:y", "GET", "/device/v1/inbox", ""), 401, "unauthenticated", "")
+}
+
+// The client's own list, from which the command line knows its columns, is that of the domain.
+func TestClientKnowsTheChannels(t *testing.T) {
+	if got, want := carillon.TokenChannels(), push.TokenChannels(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

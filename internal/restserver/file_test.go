@@ -158,7 +158,7 @@ func TestImport(t *testing.T) {
 		{"device_id": "old-7", "tokens": {"apns": {"environment": "x"}}},
 		{"device_id": 8}, 9, null, {"device_id": "old-10", "attributes": {"a b": "c"}}]}`
 	got := into[results](t, s.call(t, key1, "POST", path, body), 200)
-	want := []string{"", "device_id", "platform", "", "tags[1]", "Tags", "aliases[1].value", "tokens.apns.environment", "device_id", "", "", "attributes"}
+	want := []string{"", "device_id", "platform", "", "tags[1]", "Tags", "aliases[1].value", "tokens.apns.environment", "device_id", "", "", "attributes.a b"}
 	if len(got.Results) != len(want) {
 		t.Fatalf("%d results, want %d", len(got.Results), len(want))
 	}

@@ -40,6 +40,7 @@ type house struct {
 		remote netip.Addr
 	} // of the last registration
 	clock time.Time
+	shown int // devices that Device has returned
 
 	tags     []push.Tag // in order of their making
 	files    []push.File
@@ -288,7 +289,7 @@ func (r registry) Register(_ context.Context, reg push.Registration, auth string
 }
 
 func (r registry) Authenticate(name, secret string) (push.Ref, error) {
-	d, err := r.Device(context.Background(), 1, name)
+	d, err := r.find(1, name)
 	if err != nil || secret != "s-"+string(d.ID) {
 		return push.Ref{}, &push.Error{Kind: push.Unauthenticated, Msg: "the device or its secret is wrong"}
 	}
@@ -296,6 +297,17 @@ func (r registry) Authenticate(name, secret string) (push.Ref, error) {
 }
 
 func (r registry) Device(_ context.Context, app push.AppID, name string) (push.Device, error) {
+	d, err := r.find(app, name)
+	if err == nil {
+		r.h.mu.Lock()
+		defer r.h.mu.Unlock()
+		r.h.shown++
+	}
+	return d, err
+}
+
+// find returns a device that is not removed by any of its names.
+func (r registry) find(app push.AppID, name string) (push.Device, error) {
 	r.h.mu.Lock()
 	defer r.h.mu.Unlock()
 	for _, d := range r.h.devices {

@@ -122,13 +122,14 @@ func (s *Server) editLabels(ctx context.Context, c *call, e push.LabelEdit) (any
 		return nil, err
 	}
 	if c.rt.access == device {
+		e.ByDevice = true
 		return meAnswer(s.house.Labels.EditLabels(ctx, c.ref, e))
 	}
-	d, err := s.deviceOf(ctx, c)
+	ref, err := s.refOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return deviceAnswer(s.house.Labels.EditLabels(ctx, d.Ref, e))
+	return deviceAnswer(s.house.Labels.EditLabels(ctx, ref, e))
 }
 
 // Examples of bodies.
@@ -137,6 +138,9 @@ const (
 	tagsExample    = `{"tags": ["vip", "beta"]}`
 	accountExample = `{"account": "user-42"}`
 )
+
+// logoutDoc ends what is said of both ways to log out.
+const logoutDoc = ", whoever it was: a body may say so, and is not needed. Logging out twice is logging out once."
 
 // labelRoutes registers what senders do with the labels of one device.
 func (s *Server) labelRoutes() {
@@ -179,8 +183,9 @@ func (s *Server) labelRoutes() {
 		rt.body, rt.example = AccountBody{}, accountExample
 		label[AccountBody](s, rt, push.Put)
 	}
-	label[AccountBody](s, at(http.MethodDelete, "account", "remove-account", "Log out",
-		"Nobody uses the device now. Logging out twice is logging out once."), push.Delete)
+	logout := at(http.MethodDelete, "account", "remove-account", "Log out", "Nobody uses the device now"+logoutDoc)
+	logout.body, logout.example = AccountBody{}, accountExample
+	label[AccountBody](s, logout, push.Delete)
 }
 
 // meLabelRoutes registers what devices do with their own labels.
@@ -215,6 +220,7 @@ func (s *Server) meLabelRoutes() {
 		"Says who uses this device now. It takes the place of an account that was logged in.")
 	login.body, login.example = AccountBody{}, accountExample
 	label[AccountBody](s, login, push.Put)
-	label[AccountBody](s, at(http.MethodDelete, "account", "log-out", "Log out",
-		"Nobody uses this device now. Logging out twice is logging out once."), push.Delete)
+	logout := at(http.MethodDelete, "account", "log-out", "Log out", "Nobody uses this device now"+logoutDoc)
+	logout.body, logout.example = AccountBody{}, accountExample
+	label[AccountBody](s, logout, push.Delete)
 }

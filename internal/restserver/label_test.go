@@ -56,6 +56,7 @@ func TestLabels(t *testing.T) {
 		{"a device logs itself in", dev2, "PUT", me + "/account", `{"account": "u2"}`, "|  | u2", "|  | u2"},
 		{"log out", key1, "DELETE", of(one) + "/account", ``, "|  |", "|  | u2"},
 		{"twice", key1, "DELETE", of(one) + "/account", ``, "|  |", "|  | u2"},
+		{"log out whoever it is", dev2, "DELETE", me + "/account", `{"account": "u3"}`, "|  |", "|  |"},
 	}
 	for _, tt := range steps {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,6 +141,9 @@ func TestLabelRefusals(t *testing.T) {
 
 		{"an empty account", key1, "PUT", path + "/account", `{"account": ""}`, 400, "invalid", "account"},
 		{"no account", key1, "POST", path + "/account", `{}`, 400, "invalid", "account"},
+		{"an unknown field where a sender logs out", key1, "DELETE", path + "/account", `{"acount": "u"}`, 400, "invalid", "acount"},
+		{"an unknown field where a device does", dev, "DELETE", me + "/account", `{"all": true}`, 400, "invalid", "all"},
+		{"a list where one logs out", key1, "DELETE", path + "/account", `["u"]`, 400, "invalid", ""},
 		{"an account that is too long", key1, "PUT", path + "/account", `{"account": "` + strings.Repeat("x", 129) + `"}`, 400, "invalid", "account"},
 
 		{"no such device", key1, "PUT", "/v1/apps/1/devices/nobody/tags", `{"tags": ["a"]}`, 404, "not_found", "device"},
@@ -165,6 +169,52 @@ func TestLabelRefusals(t *testing.T) {
 	})
 }
 
+func TestImportedDevicesAreFoundByTheirPreviousID(t *testing.T) {
+	s := newSite(t, restserver.Options{})
+	r := s.call(t, key1, "POST", "/v1/apps/1/devices/import", `{"devices": [{"device_id": "old/1"}]}`)
+	id := into[restserver.ImportAnswers](t, r, 200).Results[0].Device
+	const path = "/v1/apps/1/devices/old%2F1"
+	for _, tt := range []struct{ method, path, body string }{
+		{"PUT", path, `{"test": true}`},
+		{"PUT", path + "/tags", `{"tags": ["vip"]}`},
+		{"POST", path + "/aliases", `{"value": "bob"}`},
+		{"PUT", path + "/account", `{"account": "u"}`},
+		{"DELETE", path + "/account", ``},
+	} {
+		if d := into[push.Device](t, s.call(t, key1, tt.method, tt.path, tt.body), 200); d.ID != id {
+			t.Errorf("%s %s changed %s, want %s", tt.method, tt.path, d.ID, id)
+		}
+	}
+	if s.shown != 0 {
+		t.Errorf("devices were read %d times only to be found, want never", s.shown)
+	}
+	if d := into[push.Device](t, s.call(t, key1, "GET", path, ""), 200); d.ID != id || !d.Test || len(d.Tags) != 1 || len(d.Aliases) != 1 {
+		t.Errorf("the device is %+v, want %s with all of it", d, id)
+	}
+	if r := s.call(t, key1, "DELETE", path, ""); r.status != 204 {
+		t.Errorf("delete answered %d %s, want 204", r.status, r.body)
+	}
+	for _, tt := range []struct{ method, path, body string }{
+		{"GET", path, ``}, {"PUT", path, `{"test": true}`}, {"DELETE", path, ``}, {"PUT", path + "/tags", `{"tags": ["vip"]}`},
+	} {
+		wantProblem(t, s.call(t, key1, tt.method, tt.path, tt.body), 404, "not_found", "device")
+	}
+}
+
+func TestDevicesMakeTagsIfTheyMay(t *testing.T) {
+	s := newSite(t, restserver.Options{})
+	one, dev := s.register(t)
+	into[push.App](t, s.call(t, admin, "PATCH", "/v1/apps/1", `{"settings": {"tags.made_by_devices": false}}`), 200)
+	for _, method := range []string{"PUT", "POST"} {
+		wantProblem(t, s.call(t, dev, method, "/device/v1/me/tags", `{"tags": ["new"]}`), 400, "invalid", "tags[0]")
+	}
+	into[push.Device](t, s.call(t, key1, "POST", "/v1/apps/1/devices/"+string(one.DeviceID)+"/tags", `{"tags": ["new"]}`), 200)
+	into[restserver.Me](t, s.call(t, dev, "PUT", "/device/v1/me/tags", `{"tags": ["new"]}`), 200)
+	if got, want := s.labels(t, one.DeviceID), "new |  |"; got != want {
+		t.Errorf("the device has %q, want %q", got, want)
+	}
+}
+
 func TestTags(t *testing.T) {
 	s := newSite(t, restserver.Options{})
 	one, _ := s.register(t)
@@ -174,6 +224,10 @@ func TestTags(t *testing.T) {
 	again := into[push.TagInfo](t, s.call(t, key1, "PUT", tags+"/vip", ""), 200)
 	if made.Tag != "vip" || made.Devices != 0 || made != again {
 		t.Errorf("made %+v and then %+v, want the same tag vip", made, again)
+	}
+
+	if r := s.call(t, key1, "GET", tags, ""); strings.Contains(string(r.body), `"id"`) {
+		t.Errorf("tags are %s, want no number that nothing takes", r.body)
 	}
 
 	// A tag may be any text; in a path it is percent-encoded.
@@ -232,6 +286,8 @@ func TestTags(t *testing.T) {
 		{"a tag of 129 characters", "PUT", "/" + strings.Repeat("x", 129), "", 400, "invalid", "tag"},
 		{"a tag of 129 characters on devices", "POST", "/" + strings.Repeat("x", 129) + "/devices", `{"devices": ["a"]}`, 400, "invalid", "tag"},
 		{"NUL in a tag", "PUT", "/%00", "", 404, "not_found", ""},
+		{"a slash behind NUL", "PUT", "/%00%2F", "", 404, "not_found", ""},
+		{"the same in lower case", "PUT", "/%00%2f", "", 404, "not_found", ""},
 		{"a tag too many", "PUT", "/e", "", 429, "too_many", "tags"},
 		{"no such tag", "DELETE", "/e", "", 404, "not_found", "tag"},
 		{"no devices", "POST", "/vip/devices", `{}`, 400, "invalid", "devices"},

@@ -26,7 +26,7 @@ func document(version string) *huma.OpenAPI {
 			Description: "A self-hosted mobile push platform. Senders and administrators use /v1, devices /device/v1.\n\n" +
 				"Times are RFC 3339, durations like 90s, 72h or 7d, ids are strings. {app} is an app's id or name. Unknown fields " +
 				"and parameters are refused by name, and names are in exact case. A field that is null is absent, but where any JSON " +
-				"value is taken. Lists are {\"items\": […], \"next\": \"cursor\"}, newest first; the last page has no next. Errors are RFC 9457 problems with a stable code.",
+				"value is taken. Lists are {\"items\": […], \"next\": \"cursor\"}, newest first unless the route says otherwise; the last page has no next. Errors are RFC 9457 problems with a stable code.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Tags: []*huma.Tag{

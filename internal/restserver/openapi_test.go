@@ -198,8 +198,8 @@ func TestExamples(t *testing.T) {
 			sent++
 		}
 	}
-	if sent != 28 {
-		t.Errorf("%d examples were sent, want 28", sent)
+	if sent != 30 {
+		t.Errorf("%d examples were sent, want 30", sent)
 	}
 }
 

@@ -32,14 +32,14 @@ func (r registry) at(ref push.Ref) (*push.Device, error) {
 	return nil, refusal(push.NotFound, "device", "no such device")
 }
 
-// limit returns a setting of an app as a number. The lock is held.
-func (r registry) limit(app push.AppID, setting string) int {
-	a, err := r.h.find(app.String())
-	if err != nil {
-		return 0
-	}
-	return a.Settings.Int(setting)
+// settings returns the settings of an app. The lock is held.
+func (r registry) settings(app push.AppID) push.Settings {
+	a, _ := r.h.find(app.String())
+	return a.Settings
 }
+
+// limit returns one of them as a number. The lock is held.
+func (r registry) limit(app push.AppID, setting string) int { return r.settings(app).Int(setting) }
 
 // knows reports where a tag of app is, -1 if it is not. The lock is held.
 func (r registry) knows(app push.AppID, name string) int {
@@ -70,6 +70,11 @@ func (r registry) owners(app push.AppID, a push.Alias, but *push.Device) []*push
 		}
 	}
 	return all
+}
+
+func (r registry) Ref(ctx context.Context, app push.AppID, name string) (push.Ref, error) {
+	d, err := r.find(app, name)
+	return d.Ref, err
 }
 
 func (r registry) EditLabels(_ context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error) {
@@ -124,6 +129,11 @@ func (r registry) edit(d, old *push.Device, e push.LabelEdit) error {
 			return refusal(push.TooMany, "aliases["+strconv.Itoa(i)+"]", "there are as many aliases as there may be")
 		}
 	}
+	for i, name := range e.Tags {
+		if e.ByDevice && e.Op != push.Delete && r.knows(d.App, name) < 0 && !r.settings(d.App).Bool(push.SettingDeviceNewTags) {
+			return refusal(push.Invalid, "tags["+strconv.Itoa(i)+"]", "is no tag of the app")
+		}
+	}
 	if err := r.makes(d.App, d.Tags...); err != nil {
 		return err
 	}
@@ -141,7 +151,7 @@ func (r registry) TagDevices(ctx context.Context, app push.AppID, tag string, op
 	var found []push.Ref
 	var unknown []string
 	for _, name := range names {
-		d, err := r.Device(ctx, app, name)
+		d, err := r.find(app, name)
 		if err != nil {
 			unknown = append(unknown, name)
 			continue

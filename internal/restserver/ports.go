@@ -81,7 +81,7 @@ type Devices interface {
 	// Authenticate returns the device that name (device id or channel id) and secret stand for. Unauthenticated; Denied if
 	// its app is switched off.
 	Authenticate(name, secret string) (push.Ref, error)
-	// Device returns a device of app by device id or channel id. NotFound.
+	// Device returns a device of app by device id, channel id, or the id that it had at an earlier provider. NotFound.
 	Device(ctx context.Context, app push.AppID, name string) (push.Device, error)
 	// Patch changes a device and returns it as it is then. Invalid, NotFound.
 	Patch(ctx context.Context, ref push.Ref, patch push.DevicePatch) (push.Device, error)
@@ -105,8 +105,11 @@ type Inbox interface {
 	Stream(ctx context.Context, ref push.Ref, write func(message []byte) error) error
 }
 
-// Labels changes tags, aliases, attributes and accounts of devices.
+// Labels changes tags, aliases, attributes and accounts of devices, and finds devices by their names.
 type Labels interface {
+	// Ref returns the registered device of app that has name as its device id, channel id, or id at an earlier provider,
+	// without reading what else is known of it. NotFound.
+	Ref(ctx context.Context, app push.AppID, name string) (push.Ref, error)
 	// EditLabels changes one device, in one commit, and returns it as it is then. Invalid, NotFound; TooMany (a limit of tags
 	// or aliases), Field as in push.LabelEdit.
 	EditLabels(ctx context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error)

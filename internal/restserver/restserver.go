@@ -131,13 +131,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 const slash = "\x00/"
 
 // withSlash returns r with segments that are "/" alone, as a tag may be, in a form that the mux takes for a segment: it
-// takes %2F for the end of the path. checkParams puts it right again.
+// takes %2F for the end of the path. checkParams puts it right again. A segment that was sent in that form is made another
+// one that is nobody's name.
 func withSlash(r *http.Request) *http.Request {
 	parts := strings.Split(r.URL.EscapedPath(), "/")
 	found := false
 	for i, p := range parts {
-		if strings.EqualFold(p, "%2F") {
+		switch strings.ToUpper(p) {
+		case "%2F":
 			parts[i], found = "%00%2F", true
+		case "%00%2F":
+			parts[i], found = "%00", true
 		}
 	}
 	if !found {

@@ -204,7 +204,7 @@ func (c *call) page() (cursor string, limit int, err error) {
 	return cursor, limit, nil
 }
 
-// A List is one page of a list, newest first. Next is the cursor of the next page; without one this is the last.
+// A List is one page of a list, newest first unless its route says otherwise. Next is the cursor of the next page; without one this is the last.
 type List[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next,omitempty"`

@@ -118,7 +118,8 @@ type CallOptions struct {
 const maxAnswer = 64 << 20
 
 // Call makes any call of the API. body is encoded as JSON; nil is none, and a json.RawMessage goes as it is. The answer
-// is decoded into answer unless that is nil. Errors are *Error, *TransportError, or say what does not encode or decode.
+// is decoded into answer unless that is nil. Errors are *Error, *TransportError, or say what does not encode or decode: text
+// that is not UTF-8 does not, and nothing is sent.
 func (c *Client) Call(ctx context.Context, method, path string, body, answer any, opts *CallOptions) error {
 	if opts == nil {
 		opts = new(CallOptions)
@@ -126,7 +127,7 @@ func (c *Client) Call(ctx context.Context, method, path string, body, answer any
 	var sent []byte
 	if body != nil {
 		var err error
-		if sent, err = json.Marshal(body); err != nil {
+		if sent, err = marshal(body); err != nil {
 			return fmt.Errorf("carillon: %s %s: %w", method, path, err)
 		}
 	}
@@ -261,7 +262,7 @@ func escape(part string) string {
 	return url.PathEscape(part)
 }
 
-// A List is one page of a list, newest first.
+// A List is one page of a list, newest first unless the call says otherwise.
 type List[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next"` // the cursor of the next page; "" if this is the last

@@ -27,3 +27,8 @@ func (c *Client) PatchDevice(ctx context.Context, app, device string, patch Devi
 func (c *Client) RemoveDevice(ctx context.Context, app, device string) error {
 	return c.Call(ctx, http.MethodDelete, appPath(app, "devices", device), nil, nil, nil)
 }
+
+// TokenChannels returns the vendor channels of which a device may have a token: the keys of Device.Tokens.
+func TokenChannels() []string {
+	return []string{"apns", "fcm", "hms", "honor", "harmony", "xiaomi", "oppo", "vivo", "meizu", "webpush"}
+}

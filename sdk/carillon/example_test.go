@@ -62,6 +62,12 @@ func ExampleError() {
 	// Output: invalid policy.ttl
 }
 
+// The app's server makes the proof, and the phone registers with it.
+func ExamplePreviousProof() {
+	fmt.Println(carillon.PreviousProof("key-1", "old-1"))
+	// Output: ee6e34b5a73be4f80a2f70594b4bb8338c01bc6d1943a73dff0ae024134fb19b
+}
+
 func ExampleAnd() {
 	where := carillon.And(
 		carillon.WhereTag("vip"),

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func TestCallsForWhom(t *testing.T) {
 			`GET /v1/apps/1/aliases?type=uid&value=42`, `["d1","d2"]`,
 		},
 		{
-			"list tags", `{"items":[{"tag":"a","id":1,"devices":2}],"next":"a"}`,
+			"list tags", `{"items":[{"tag":"a","devices":2}],"next":"a"}`,
 			func(ctx context.Context, c *carillon.Client) (any, error) {
 				l, err := c.ListTags(ctx, "1", carillon.Page{Limit: 1})
 				return []any{l.Items[0].Tag, l.Items[0].Devices, l.Next}, err
@@ -290,5 +291,26 @@ func TestWhere(t *testing.T) {
 		if !bytes.Equal(x, y) {
 			t.Errorf("got %s, want %s", x, y)
 		}
+	}
+}
+
+func TestPreviousProof(t *testing.T) {
+	b, err := os.ReadFile("testdata/previous_proof.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors := 0
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if f[0] == "#" {
+			continue
+		}
+		vectors++
+		if got := carillon.PreviousProof(f[0], f[1]); got != f[2] {
+			t.Errorf("proof of %s: got %s, want %s", f[1], got, f[2])
+		}
+	}
+	if vectors != 3 {
+		t.Errorf("%d vectors were read, want 3", vectors)
 	}
 }

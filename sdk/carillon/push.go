@@ -45,7 +45,8 @@ type ChannelCount struct {
 
 // A Count answers a dry run: whom a request would reach now.
 type Count struct {
-	Target      int            `json:"target"`
+	Target      int            `json:"target"`  // devices, and names that stand for none
+	Unknown     int            `json:"unknown"` // names that stand for no device
 	Online      int            `json:"online"`
 	Platforms   map[string]int `json:"platforms"`
 	Channels    map[string]int `json:"channels"`

@@ -9,7 +9,6 @@ import (
 // A Tag is a name that devices of an app carry.
 type Tag struct {
 	Tag     string    `json:"tag"`     // 1 to 128 characters
-	ID      int64     `json:"id"`      // its number inside the app
 	Devices int       `json:"devices"` // that carry it
 	Created time.Time `json:"created"`
 }

@@ -14,10 +14,10 @@ import (
 //		carillon.Or(carillon.WhereAttrIn("province", "浙江", "上海"), carillon.WhereActiveWithin(7*24*time.Hour)),
 //	)
 
-// encode returns v as JSON. What the package gives it always encodes, but for raw JSON of the caller's that is not JSON:
-// that becomes null, which the server refuses by its path.
+// encode returns v as JSON. What the package gives it always encodes, but for text of the caller's that is not UTF-8, and raw
+// JSON that is not JSON: that becomes null, which the server refuses by its path.
 func encode(v any) json.RawMessage {
-	b, err := json.Marshal(v)
+	b, err := marshal(v)
 	if err != nil {
 		return json.RawMessage("null")
 	}
