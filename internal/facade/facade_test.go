@@ -214,7 +214,7 @@ func TestDryRun(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	facade.SetDryRunResult(w, push.Count{Target: 3, Platforms: map[string]int{"ios": 3}})
-	want := `{"target":3,"online":0,"platforms":{"ios":3},"channels":null,"blacklisted":0,"over_limit":0}`
+	want := `{"target":3,"unknown":0,"online":0,"platforms":{"ios":3},"channels":null,"blacklisted":0,"over_limit":0}`
 	if got := w.Header().Get("Carillon-Dry-Run-Result"); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

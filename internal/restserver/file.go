@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -44,6 +45,9 @@ func (s *Server) upload(c *call) error {
 	encoding := c.r.Header.Get("Content-Encoding")
 	if encoding != "" && encoding != "identity" && encoding != "gzip" {
 		return invalid("Content-Encoding", "is gzip, or absent")
+	}
+	if strings.HasPrefix(c.r.Header.Get("Content-Type"), "multipart/") {
+		return invalid("Content-Type", "is of a form: the body is the file itself")
 	}
 	if c.r.ContentLength > push.MaxFile {
 		c.w.Header().Set("Connection", "close") // else the server would read the rest to reuse the connection

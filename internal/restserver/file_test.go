@@ -69,6 +69,7 @@ func TestFiles(t *testing.T) {
 		{"a line that is too long", key1, "a\n" + strings.Repeat("x", 129), nil, 400, "invalid", "line 2"},
 		{"an unknown encoding", key1, lines, []string{"Content-Encoding", "br"}, 400, "invalid", "Content-Encoding"},
 		{"said to be gzip and is not", key1, lines, []string{"Content-Encoding", "gzip"}, 400, "invalid", "Content-Encoding"},
+		{"a form", key1, lines, []string{"Content-Type", "multipart/form-data; boundary=x"}, 400, "invalid", "Content-Type"},
 		{"gzip that ends early", key1, zipped(t, lines)[:20], nil, 500, "internal", ""},
 		{"another app's key", "Bearer key-2", lines, nil, 403, "denied", ""},
 		{"too large", key1, strings.Repeat("x\n", push.MaxFile/2) + "y", nil, 413, "too_large", ""},

@@ -78,6 +78,10 @@ func TestSend(t *testing.T) {
 		if got["target"] != 2.0 || got["platforms"] == nil || len(s.pushes) != before {
 			t.Errorf("dry run answered %s and left %d pushes, want target 2, objects for maps and %d", r.body, len(s.pushes), before)
 		}
+		into[map[string]any](t, s.call(t, key1, "POST", pushes, body, "Carillon-Dry-Run", "1"), 200)
+		if len(s.pushes) != before {
+			t.Error("a dry run by the header was sent")
+		}
 		into[push.Push](t, s.call(t, key1, "POST", pushes+"?dry_run=false", body), 202)
 	})
 }
