@@ -36,11 +36,15 @@ type conn struct {
 	out      outbox
 	receipts []push.Receipt // empty whenever mu is free: whoever frees it posts them, so that Settled never has to
 	armed    time.Time      // the wire's read deadline, zero for none
+	waiting  int            // statements that are not recorded
+	room     sync.Cond      // of mu: tells the reader that waiting is less, or that the session is over
 }
 
 func newConn(g *Gateway, w wire, f framing) *conn {
 	now := g.opt.Now()
-	return &conn{g: g, wire: w, frames: f, lane: g.gate.pick(), s: newSession(&g.lim, now)}
+	c := &conn{g: g, wire: w, frames: f, lane: g.gate.pick(), s: newSession(&g.lim, now)}
+	c.room.L = &c.mu
+	return c
 }
 
 // attach makes c write without blocking where the wire allows that.
@@ -73,7 +77,7 @@ func (c *conn) postReceipts(rs []push.Receipt) {
 	}
 }
 
-// perform does what the session wants, except for logins and reports, which wait for the house. c.mu is held.
+// perform does what the session wants, except for logins and statements, which wait for the house. c.mu is held.
 func (c *conn) perform(fx *effects) {
 	for _, p := range fx.packets {
 		c.control(p)
@@ -95,27 +99,30 @@ func (c *conn) perform(fx *effects) {
 	}
 }
 
-// handle takes one inbound packet. It reports whether reading goes on.
-func (c *conn) handle(frame []byte, fx *effects, slots chan struct{}) bool {
+// handle takes one inbound packet. It reports whether reading goes on, and returns when it may: a client that says more than
+// is recorded waits.
+func (c *conn) handle(frame []byte, fx *effects) bool {
 	fx.reset()
 	c.mu.Lock()
 	before := c.s.phase
 	c.s.receive(c.g.opt.Now(), frame, fx)
-	login, rep := fx.login, fx.report
+	login := fx.login
 	if fx.stop {
 		c.countStop(before, mqtt.Type(frame[0]>>4))
+	}
+	if fx.said != nil {
+		c.join(*fx.said, fx)
 	}
 	c.perform(fx)
 	c.unlock()
 	if login != nil {
 		c.login(login, fx)
 	}
-	if rep != nil {
-		slots <- struct{}{} // at most maxReports wait; then the client does
-		c.startReport(*rep, slots)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for c.waiting > maxStatements && c.s.phase == open {
+		c.room.Wait()
+	}
 	return c.s.phase != closed || c.s.parting
 }
 
@@ -146,11 +153,8 @@ func (c *conn) login(l *login, fx *effects) {
 	ref, err := c.g.house.Authenticate(l.name, l.secret)
 	if err == nil {
 		c.device = ref
-		if old := c.g.conns.put(c, func() { c.g.house.Presence(ref, true) }); old != nil {
-			c.g.stats.takenOver.Add(1)
-			old.end(mqtt.SessionTakenOver)
-		}
-		// Whoever was revoked before put was not yet found by Disconnect.
+		c.g.enter(c)
+		// Whoever was revoked before that was not yet found by Disconnect.
 		if _, err = c.g.house.Authenticate(l.name, l.secret); err != nil {
 			c.g.leave(c)
 		}

@@ -1,13 +1,11 @@
 package gateway
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -39,20 +37,21 @@ func isEditTopic(topic string) bool {
 //	device/attributes  {"op", "attributes": {…}}: put has the device have these only; add changes what is named, where "" removes
 //	                   it; delete removes what is named, whatever its value.
 //
-// Unknown and repeated names are refused, as is null. The error is Invalid, with the path of what is wrong.
+// Unknown and repeated names are refused, as are null and what is not Unicode text. The error is Invalid, with the path of what is wrong.
 func parseEdit(topic string, b []byte) (*push.LabelEdit, error) {
-	switch {
-	case len(b) > maxReport:
+	if len(b) > maxPayload {
 		return nil, invalid("", "has more than 4096 bytes")
-	case !utf8.Valid(b): // the JSON reader would put U+FFFD in its place
-		return nil, invalid("", "is not UTF-8")
 	}
-	all, ok := readMembers(b)
+	v, err := push.ReadJSON(b)
+	if err != nil {
+		return nil, err
+	}
+	all, ok := v.(map[string]any)
 	if !ok {
-		return nil, invalid("", "is not one JSON object in which each name comes once")
+		return nil, invalid("", "must be a JSON object")
 	}
 	f := fields{all: all}
-	e := new(push.LabelEdit)
+	e := &push.LabelEdit{ByDevice: true}
 	op, _ := f.text("op")
 	if err := e.Op.UnmarshalText([]byte(op)); err != nil {
 		return nil, err
@@ -105,7 +104,7 @@ func invalid(field, msg string) error { return &push.Error{Kind: push.Invalid, F
 
 // fields are the members of a payload that were not asked for yet, and the first fault that was found.
 type fields struct {
-	all members
+	all map[string]any
 	err error
 }
 
@@ -117,12 +116,12 @@ func (f *fields) refuse(field, msg string) {
 
 // text takes out a member that is a text, and reports whether there was one.
 func (f *fields) text(name string) (string, bool) {
-	raw, there := f.all[name]
+	v, there := f.all[name]
 	if !there {
 		return "", false
 	}
 	delete(f.all, name)
-	s, ok := readText(raw)
+	s, ok := v.(string)
 	if !ok {
 		f.refuse(name, "must be a string")
 	}
@@ -143,7 +142,7 @@ func (f *fields) alias(e *push.LabelEdit) {
 }
 
 func (f *fields) tags(e *push.LabelEdit) {
-	raw, there := f.all["tags"]
+	v, there := f.all["tags"]
 	delete(f.all, "tags")
 	switch {
 	case !there && e.Op == push.Delete:
@@ -153,12 +152,12 @@ func (f *fields) tags(e *push.LabelEdit) {
 		f.refuse("tags", "is missing")
 		return
 	}
-	var items []json.RawMessage
-	if raw[0] != '[' || json.Unmarshal(raw, &items) != nil { // null would be read as an empty list
+	items, ok := v.([]any)
+	if !ok {
 		f.refuse("tags", "must be a list of strings")
 	}
 	for i, item := range items {
-		tag, ok := readText(item)
+		tag, ok := item.(string)
 		if !ok {
 			f.refuse("tags["+strconv.Itoa(i)+"]", "must be a string")
 		}
@@ -186,15 +185,15 @@ func (f *fields) account(e *push.LabelEdit) {
 }
 
 func (f *fields) attributes(e *push.LabelEdit) {
-	raw, there := f.all["attributes"]
+	v, there := f.all["attributes"]
 	delete(f.all, "attributes")
 	if !there {
 		f.refuse("attributes", "is missing")
 		return
 	}
-	all, ok := readMembers(raw)
+	all, ok := v.(map[string]any)
 	if !ok {
-		f.refuse("attributes", "must be an object in which each name comes once")
+		f.refuse("attributes", "must be an object")
 		return
 	}
 	if len(all) == 0 && e.Op != push.Put {
@@ -202,7 +201,7 @@ func (f *fields) attributes(e *push.LabelEdit) {
 	}
 	e.Attributes = make(map[string]string, len(all)) // not nil: to put none removes all
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if e.Attributes[name], ok = readText(all[name]); !ok {
+		if e.Attributes[name], ok = all[name].(string); !ok {
 			f.refuse("attributes."+shown(name), "must be a string")
 		}
 	}

@@ -28,6 +28,7 @@ type labels struct {
 	overlap bool
 	gone    map[push.Ordinal]bool              // that were removed
 	before  func(push.Ordinal, push.LabelEdit) // called before an edit is made; it may wait
+	fail    func(push.LabelEdit) error         // says that an edit is not made
 }
 
 const mostTags = 3 // of one device
@@ -39,9 +40,9 @@ func newLabels() *labels {
 	}
 }
 
-func (l *labels) EditLabels(_ context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error) {
+func (l *labels) Relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) error {
 	if err := e.Validate(); err != nil {
-		return push.Device{}, err
+		return err
 	}
 	l.mu.Lock()
 	l.overlap = l.overlap || l.busy[ref.Ordinal]
@@ -54,8 +55,16 @@ func (l *labels) EditLabels(_ context.Context, ref push.Ref, e push.LabelEdit) (
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy[ref.Ordinal] = false
+	if l.fail != nil {
+		if err := l.fail(e); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return push.Wrap("labels.Relabel", err)
+	}
 	if l.gone[ref.Ordinal] {
-		return push.Device{}, &push.Error{Kind: push.NotFound, Msg: "no such device"}
+		return &push.Error{Kind: push.NotFound, Msg: "no such device"}
 	}
 	was := l.devices[ref.Ordinal]
 	if was == nil {
@@ -63,11 +72,11 @@ func (l *labels) EditLabels(_ context.Context, ref push.Ref, e push.LabelEdit) (
 	}
 	d, err := edited(*was, e)
 	if err != nil {
-		return push.Device{}, err
+		return err
 	}
 	l.devices[ref.Ordinal] = &d
 	l.made[ref.Ordinal] = append(l.made[ref.Ordinal], gateway.ShowEdit(&e))
-	return d, nil
+	return nil
 }
 
 // edited returns d after e.
@@ -186,10 +195,20 @@ func TestParseEdit(t *testing.T) {
 		{"delete of no attribute", attributes, `{"op":"delete"}`, `attributes:`},
 		{"add of no attribute", attributes, `{"op":"add","attributes":{}}`, `attributes:`},
 		{"a number for an attribute", attributes, `{"op":"add","attributes":{"b":"1","a":1}}`, `attributes.a:`},
-		{"an attribute twice", attributes, `{"op":"add","attributes":{"a":"1","a":"2"}}`, `attributes:`},
-		{"an attribute with an odd name", attributes, `{"op":"add","attributes":{"a b":"1"}}`, `attributes:`},
+		{"an attribute twice", attributes, `{"op":"add","attributes":{"a":"1","a":"2"}}`, `attributes.a:`},
+		{"an attribute with an odd name", attributes, `{"op":"add","attributes":{"a b":"1"}}`, `attributes.a b:`},
 		{"an attribute with a long value", attributes, `{"op":"add","attributes":{"a":"` + long + long + `"}}`, `attributes.a:`},
 		{"a list for attributes", attributes, `{"op":"add","attributes":["a"]}`, `attributes:`},
+
+		{"a pair of surrogates", tags, `{"op":"add","tags":["\ud83d\ude00"]}`, `add tags ["😀"]`},
+		{"an escape that only looks like half of a pair", tags, `{"op":"add","tags":["\\ud83d"]}`, `add tags ["\\ud83d"]`},
+		{"U+FFFD, which is a character", tags, `{"op":"add","tags":["\ufffd"]}`, `add tags ["�"]`},
+		{"the second half of a pair", tags, `{"op":"add","tags":["vip","\udfff"]}`, `tags[1]:`},
+		{"the first half of a pair", account, `{"op":"put","account":"x\ud83d"}`, `account:`},
+		{"a half of a pair before a character", alias, `{"op":"put","value":"\ud83dxxxxxxxx"}`, `value:`},
+		{"a pair the wrong way round", alias, `{"op":"put","type":"\ude00\ud83d","value":"42"}`, `type:`},
+		{"a half of a pair behind another", attributes, `{"op":"add","attributes":{"a":"\ud83d\ud83d\ude00"}}`, `attributes.a:`},
+		{"a half of a pair for a name", attributes, `{"op":"add","attributes":{"\ud83d":"1"}}`, `attributes:`},
 
 		{"no op", tags, `{"tags":["vip"]}`, `op:`},
 		{"an unknown op", tags, `{"op":"PUT","tags":["vip"]}`, `op:`},
@@ -198,7 +217,7 @@ func TestParseEdit(t *testing.T) {
 		{"a field in another case", tags, `{"op":"add","Tags":["vip"],"tags":["vip"]}`, `Tags:`},
 		{"a field of another topic", account, `{"op":"put","account":"ann","tags":["vip"]}`, `tags:`},
 		{"an unknown field that is not shown", tags, `{"op":"add","tags":["vip"],"a\u0000":1}`, `:`},
-		{"a field twice", tags, `{"op":"add","tags":["a"],"tags":["b"]}`, `:`},
+		{"a field twice", tags, `{"op":"add","tags":["a"],"tags":["b"]}`, `tags:`},
 		{"more behind it", tags, `{"op":"delete"} {}`, `:`},
 		{"cut off", tags, `{"op":"delete"`, `:`},
 		{"no object", tags, `["delete"]`, `:`},
@@ -210,7 +229,9 @@ func TestParseEdit(t *testing.T) {
 			e, err := gateway.ParseEdit(tt.topic, []byte(tt.in))
 			var got string
 			if err == nil {
-				got = gateway.ShowEdit(e)
+				if got = gateway.ShowEdit(e); !e.ByDevice {
+					t.Error("not marked as what the device says itself")
+				}
 			} else if pe, ok := err.(*push.Error); ok && pe.Kind == push.Invalid && pe.Msg != "" {
 				got = pe.Field + ":"
 			}
@@ -392,7 +413,7 @@ func TestEditsThatWaitAreFew(t *testing.T) {
 		most = max(most, waiting)
 	}
 	c := newClient(t, serve(t, g)[0].dial(), mqtt.V311).connect("dev", nil)
-	const n, limit = 100, 8
+	const n, limit = 100, 8 + 1 // the last is the one with which the client waits
 	for id := range uint16(n) {
 		c.edit("device/account", fmt.Sprintf(`{"op":"put","account":"user-%d"}`, id), id+1)
 	}

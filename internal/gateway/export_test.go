@@ -14,7 +14,7 @@ type Sim struct {
 	s   session
 	fx  effects
 
-	refused map[uint16]report // given out as refused, by packet identifier
+	refused map[uint16]statement // given out as refused, by packet identifier
 }
 
 // Outcome is what a session wanted done.
@@ -22,7 +22,7 @@ type Outcome struct {
 	Packets  []mqtt.Packet
 	Receipts []push.Receipt
 	Login    string // name:secret
-	Report   string
+	Said     string
 	Resume   bool
 	Stop     bool
 }
@@ -32,7 +32,7 @@ func NewSim(now time.Time) *Sim {
 	m := &Sim{lim: limits{
 		window: 32, maxQueue: 4096, maxPacket: 64 << 10, ackTimeout: time.Minute, connectTime: 10 * time.Second,
 		maxKeepAlive: 1200,
-	}, refused: map[uint16]report{}}
+	}, refused: map[uint16]statement{}}
 	m.s = newSession(&m.lim, now)
 	return m
 }
@@ -42,13 +42,13 @@ func (m *Sim) outcome() Outcome {
 	if l := m.fx.login; l != nil {
 		o.Login = l.name + ":" + l.secret
 	}
-	if r := m.fx.report; r != nil && r.reason.Failed() {
+	if r := m.fx.said; r != nil && r.reason.Failed() {
 		m.refused[r.packet] = *r
-		o.Report = "refused " + r.reason.String()
+		o.Said = "refused " + r.reason.String()
 	} else if r != nil && r.edit != nil {
-		o.Report = ShowEdit(r.edit)
+		o.Said = ShowEdit(r.edit)
 	} else if r != nil {
-		o.Report = r.id.String() + " " + eventName(r.mark)
+		o.Said = r.id.String() + " " + eventName(r.mark)
 	}
 	return o
 }
@@ -107,12 +107,12 @@ func (m *Sim) Refuse(r mqtt.ReasonCode) Outcome {
 	return m.outcome()
 }
 
-// Recorded is the house's answer to a report.
+// Recorded is the house's answer to a statement.
 func (m *Sim) Recorded(id push.ID, qos mqtt.QoS, packet uint16, err error) Outcome {
 	m.fx.reset()
 	r, refused := m.refused[packet]
 	if !refused {
-		r = report{id: id, qos: qos, packet: packet}
+		r = statement{id: id, qos: qos, packet: packet}
 	}
 	delete(m.refused, packet)
 	m.s.recorded(r, err, &m.fx)
@@ -169,7 +169,7 @@ func (m *Sim) Settled(id push.ID) bool {
 // Size returns what a message takes on the wire by the session's count.
 func (m *Sim) Size(d *push.Delivery) int { return m.s.send.size(d) }
 
-// ParseEvent and ParseEdit read reports.
+// ParseEvent and ParseEdit read statements.
 var (
 	ParseEvent = parseEvent
 	ParseEdit  = parseEdit
@@ -178,18 +178,24 @@ var (
 // EditTopics are the topics of edits.
 func EditTopics() []string { return []string{topicAlias, topicTags, topicAccount, topicAttributes} }
 
-// Speaking returns how many devices have reports that are not recorded, and how many reports those are.
-func (g *Gateway) Speaking() (devices, reports int) {
-	for i := range g.reports.desks {
-		d := &g.reports.desks[i]
+// Speaking returns how many devices have statements that are not recorded, and how many those are.
+func (g *Gateway) Speaking() (devices, waiting int) {
+	for i := range g.statements.desks {
+		d := &g.statements.desks[i]
 		d.mu.Lock()
 		devices += len(d.queues)
 		for _, queue := range d.queues {
-			reports += len(queue)
+			waiting += len(queue)
 		}
 		d.mu.Unlock()
 	}
-	return devices, reports
+	return devices, waiting
+}
+
+// Drop drops what a device has said, as Disconnect does when the device connects again just then, and is not found.
+func (g *Gateway) Drop(ref push.Ref) {
+	who := speaker{ref.App, ref.Ordinal}
+	g.statements.of(who).drop(who, func(*conn) bool { return true })
 }
 
 // BroadcastID returns the packet identifier of a broadcast.

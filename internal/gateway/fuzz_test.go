@@ -12,7 +12,7 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// What is taken for a report is one to encoding/json too.
+// What is taken for an event is one to encoding/json too.
 func FuzzParseEvent(f *testing.F) {
 	f.Add([]byte(`{"push": "42", "event": "opened"}`))
 	f.Add([]byte(`{"event":"opened","push":"042"}`))

@@ -7,15 +7,16 @@
 // The protocol of one connection is a session, which does no I/O. Around it is a thin shell: a goroutine that reads, the
 // poster's own goroutine that writes as long as the socket takes it, and one that writes while it does not.
 //
-// Order of locks: a shard's presence, a shard's map, a connection, its descriptor's (which RawConn.Write holds while it
-// runs its function, and while it waits for the socket), a lane of the gate. One goroutine takes the two of a connection
-// the other way round: its writer. Nobody waits for it there, since with the connection locked the descriptor is asked for
-// only while there is no writer, and a writer that has said that it is none does not lock the connection in there again.
-// House.Receipt is called under none of them, because it may wait for a commit, whose caller waits for a connection in
-// Settled; so Settled and Wake leave nobody's receipts to be posted by whoever comes next. House.Presence is called under
+// Order of locks: a shard's presence, under which a connection that is taken over is ended; a shard's map, a connection, its
+// descriptor's (which RawConn.Write holds while it runs its function, and while it waits for the socket), a lane of the
+// gate. A desk, where what devices say waits, comes after a connection and before none. One goroutine takes the two of a
+// connection the other way round: its writer. Nobody waits for it there, since with the connection locked the descriptor is
+// asked for only while there is no writer, and a writer that has said that it is none does not lock the connection in there
+// again. House.Receipt is called under none of them, because it may wait for a commit, whose caller waits for a connection
+// in Settled; so Settled and Wake leave nobody's receipts to be posted by whoever comes next. House.Presence is called under
 // the first, so that its calls come in order: it may call Online, IsOnline and Wake, but not Disconnect. House.Event and
-// Labels.EditLabels are called under none, one call a device at a time, in the order in which the device has spoken; the
-// lock of a desk, where that order is kept, is held with no other.
+// Labels.Relabel are called under none, one call a device at a time, in the order in which the device has spoken; they may
+// call Disconnect.
 package gateway
 
 import (
@@ -92,14 +93,14 @@ func or[T int | time.Duration](v, absent T) T {
 
 // A Gateway holds the connections of devices. Its methods are safe for concurrent use.
 type Gateway struct {
-	house   House
-	opt     Options
-	lim     limits
-	conns   registry
-	gate    gate
-	reports reports
-	drains  chan struct{} // a token for each device whose record is read
-	stats   counters
+	house      House
+	opt        Options
+	lim        limits
+	conns      registry
+	gate       gate
+	statements statements
+	drains     chan struct{} // a token for each device whose record is read
+	stats      counters
 
 	// ctx ends when the gateway is closed. It is kept because what it ends is begun by calls that have none, such as Post.
 	ctx    context.Context
@@ -123,7 +124,7 @@ func New(house House, labels Labels, opts *Options) *Gateway {
 	}
 	g.drains = make(chan struct{}, g.opt.MaxDrains)
 	g.gate.now = g.opt.Now
-	g.reports.labels = labels
+	g.statements.labels = labels
 	g.conns.init()
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
@@ -198,14 +199,17 @@ func (g *Gateway) Wake(app push.AppID, o push.Ordinal) {
 	}
 }
 
-// Disconnect ends the connection of a device that was removed or whose secret was revoked. A device that has its ordinal
-// in another generation is not meant.
+// Disconnect ends the connection of a device that was removed or whose secret was revoked, and drops what the device has
+// said by it and by those before it and is not recorded yet. A device that has its ordinal in another generation is not
+// meant.
 func (g *Gateway) Disconnect(ref push.Ref) {
-	c := g.conns.find(ref.App, ref.Ordinal)
-	if c != nil && c.device.Generation == ref.Generation {
+	revoked := func(c *conn) bool { return c.device.Generation == ref.Generation }
+	if c := g.conns.find(ref.App, ref.Ordinal); c != nil && revoked(c) {
 		g.leave(c)
 		c.end(mqtt.AdministrativeAction)
 	}
+	who := speaker{ref.App, ref.Ordinal}
+	g.statements.of(who).drop(who, revoked) // after the end, so that nothing joins behind it
 }
 
 // Drain stops accepting, tells all devices to go and waits until they have, at most Options.Linger each after the last
@@ -277,6 +281,19 @@ func (g *Gateway) discharge(c *conn) {
 	delete(g.links, c)
 	g.mu.Unlock()
 	g.wg.Done()
+}
+
+// enter makes a connection its device's. The one that was is over before c can be found and revoked: what its client says
+// from then on would not be dropped with what c's says.
+func (g *Gateway) enter(c *conn) {
+	g.conns.put(c, func(old *conn) {
+		if old == nil {
+			g.house.Presence(c.device, true)
+			return
+		}
+		g.stats.takenOver.Add(1)
+		old.end(mqtt.SessionTakenOver)
+	})
 }
 
 // leave takes a connection from the devices that are online, if it is still its device's.

@@ -181,7 +181,7 @@ func TestDrainTellsDevicesToGo(t *testing.T) {
 	})
 }
 
-func TestReportsAreAcknowledgedWhenRecorded(t *testing.T) {
+func TestEventsAreAcknowledgedWhenRecorded(t *testing.T) {
 	everyWay(t, nil, func(t *testing.T, h *house, dial func() *client) {
 		h.device("dev", 7)
 		release := make(chan struct{})
@@ -196,7 +196,7 @@ func TestReportsAreAcknowledgedWhenRecorded(t *testing.T) {
 		for i := range uint16(3) {
 			c.write(&mqtt.Publish{Topic: "event", QoS: 1, PacketID: i + 1, Payload: []byte(`{"push":"42","event":"opened"}`)})
 		}
-		c.quiet() // the connection works while reports wait
+		c.quiet() // the connection works while they wait
 		close(release)
 		for i := range uint16(3) {
 			if a := next[*mqtt.Ack](c); a.PacketID != i+1 || a.Reason != mqtt.Success {
@@ -316,13 +316,13 @@ func TestWakeHasTheRecordAsked(t *testing.T) {
 	h, g := newHouse(t, nil)
 	ref := h.device("dev", 7)
 	c := newClient(t, serve(t, g)[0].dial(), mqtt.V5).connect("dev", nil)
-	g.Wake(ref) // not subscribed: nothing is asked
+	g.Wake(ref.App, ref.Ordinal) // not subscribed: nothing is asked
 	c.subscribe(1)
 	h.until("caught up", func() bool { return h.pages == 1 })
 	h.owe(message(1, "m"), 7) // nobody posts it
-	g.Wake(ref)
+	g.Wake(ref.App, ref.Ordinal)
 	c.takes("m")
-	g.Wake(push.Ref{App: 1, Ordinal: 99}) // not here
+	g.Wake(1, 99) // not here
 }
 
 func TestStreamEndsWithItsWritersError(t *testing.T) {

@@ -422,6 +422,7 @@ func (c *conn) finish() {
 		}
 	}
 	o.queue, o.closing = kept, true
+	c.room.Signal()
 	if !o.writing {
 		c.hangUp()
 		return
@@ -442,6 +443,7 @@ func (c *conn) kill() {
 	c.s.phase, c.s.parting = closed, false
 	c.out.dead, c.out.killed = true, true
 	c.out.queue, c.out.rest = nil, nil
+	c.room.Signal()
 	c.wire.SetReadDeadline(past)
 	c.wire.SetWriteDeadline(past)
 }

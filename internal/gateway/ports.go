@@ -18,7 +18,8 @@ type House interface {
 	// Receipt queues what happened to messages of one device and returns. It blocks only while the record's queue is full.
 	// When the receipts are durable the house calls Settled. The slice is the house's from then on.
 	Receipt(rs ...push.Receipt)
-	// Event records what a device says of a push, and returns when that is durable. NotFound if the device was never sent it.
+	// Event records what a device says of a push, and returns when that is durable. NotFound if the device was never sent it,
+	// Unavailable if it cannot be recorded now: then the device is to say it again.
 	Event(ctx context.Context, ref push.Ref, id push.ID, m push.Mark) error
 	// Presence says that a device came or went.
 	Presence(ref push.Ref, online bool)
@@ -26,6 +27,7 @@ type House interface {
 
 // Labels is what devices say of themselves on the topics below device/.
 type Labels interface {
-	// EditLabels returns when the edit is durable. Invalid, NotFound (the device was removed), TooMany.
-	EditLabels(ctx context.Context, ref push.Ref, e push.LabelEdit) (push.Device, error)
+	// Relabel returns when the edit is durable. Invalid, NotFound (the device was removed), TooMany,
+	// Unavailable. When ctx ends it is given up, unless it is being written.
+	Relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) error
 }

@@ -62,22 +62,20 @@ type inlet interface {
 
 // inlet returns how nc is read, directly or through src.
 func (c *conn) inlet(nc net.Conn, src io.Reader) inlet {
-	slots := make(chan struct{}, maxReports)
 	if src == nil && c.raw != nil {
-		in := &readyInlet{c: c, slots: slots}
+		in := &readyInlet{c: c}
 		in.read = in.tryRead
 		return in
 	}
 	if src == nil {
 		src = nc
 	}
-	return &blockingInlet{c: c, r: mqtt.NewReader(src, 0), slots: slots}
+	return &blockingInlet{c: c, r: mqtt.NewReader(src, 0)}
 }
 
 // A readyInlet reads a plain socket whenever something has come, into a buffer that is borrowed until then.
 type readyInlet struct {
 	c     *conn
-	slots chan struct{}
 	carry []byte // the beginning of a packet
 
 	read func(fd uintptr) bool // tryRead, made once
@@ -110,12 +108,12 @@ func (in *readyInlet) next() error {
 		return in.fail
 	}
 	var err error
-	in.carry, err = in.c.packets(in.carry, buf[:in.n], in.slots)
+	in.carry, err = in.c.packets(in.carry, buf[:in.n])
 	return err
 }
 
 // packets handles the whole packets in carry and data, and returns what follows them.
-func (c *conn) packets(carry, data []byte, slots chan struct{}) ([]byte, error) {
+func (c *conn) packets(carry, data []byte) ([]byte, error) {
 	fx := fxPool.Get().(*effects)
 	defer func() {
 		fx.reset() // a login has a secret
@@ -139,7 +137,7 @@ func (c *conn) packets(carry, data []byte, slots chan struct{}) ([]byte, error) 
 		default:
 			return append([]byte(nil), data...), nil
 		}
-		if !c.handle(data[:h.Size()], fx, slots) {
+		if !c.handle(data[:h.Size()], fx) {
 			return nil, errOver
 		}
 		data = data[h.Size():]
@@ -158,10 +156,9 @@ func (c *conn) inboundLimit() int {
 
 // A blockingInlet reads what is no plain socket.
 type blockingInlet struct {
-	c     *conn
-	r     *mqtt.Reader
-	slots chan struct{}
-	fx    effects
+	c  *conn
+	r  *mqtt.Reader
+	fx effects
 }
 
 func (in *blockingInlet) next() error {
@@ -173,7 +170,7 @@ func (in *blockingInlet) next() error {
 		}
 		return err
 	}
-	if !in.c.handle(frame, &in.fx, in.slots) {
+	if !in.c.handle(frame, &in.fx) {
 		return errOver
 	}
 	return nil

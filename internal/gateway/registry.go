@@ -47,8 +47,8 @@ func (r *registry) find(app push.AppID, o push.Ordinal) *conn {
 	return nil
 }
 
-// put makes c its device's connection and returns the one that was. came is called if there was none.
-func (r *registry) put(c *conn, came func()) (old *conn) {
+// put makes c its device's connection. placed is called with the one that was, or nil, before another can be removed.
+func (r *registry) put(c *conn, placed func(old *conn)) {
 	ref := c.device
 	s := &r.shards[shardOf(ref.App, ref.Ordinal)]
 	s.presence.Lock()
@@ -59,14 +59,11 @@ func (r *registry) put(c *conn, came func()) (old *conn) {
 		p = &present{conns: map[push.Ordinal]*conn{}}
 		s.apps[ref.App] = p
 	}
-	old = p.conns[ref.Ordinal]
+	old := p.conns[ref.Ordinal]
 	p.conns[ref.Ordinal] = c
 	p.online.Add(ref.Ordinal)
 	s.mu.Unlock()
-	if old == nil {
-		came()
-	}
-	return old
+	placed(old)
 }
 
 // remove takes c out, unless another connection has its place. gone is called if it had not.

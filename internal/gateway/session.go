@@ -15,9 +15,6 @@ const (
 	topicEvent = "event"
 )
 
-// maxReports is how many reports by a connection may wait to be recorded: the receive maximum that a 5.0 client is told.
-const maxReports = 8
-
 // A phase is where a connection stands.
 type phase uint8
 
@@ -48,7 +45,7 @@ type session struct {
 	parting    bool         // closed by the server, which takes acknowledgements that are under way
 	subscribed bool
 	qos        mqtt.QoS
-	reports    uint8 // at QoS 1 that are not answered yet
+	unanswered uint8 // statements at QoS 1
 	mute       bool  // the client wants no reason strings
 	keepAlive  time.Duration
 	seen       time.Time // when the last whole packet came; before the CONNECT, when the connection did
@@ -57,13 +54,13 @@ type session struct {
 	send       sending
 }
 
-// effects are what a session wants done, in this order: packets written, receipts posted, the login checked, the report
-// recorded. They are reused from packet to packet.
+// effects are what a session wants done, in this order: what was said queued to be recorded, packets written, receipts
+// posted, the login checked. They are reused from packet to packet.
 type effects struct {
 	packets  []mqtt.Packet
 	receipts []push.Receipt
 	login    *login
-	report   *report
+	said     *statement
 	resume   bool // there is room again for what waits in the record
 	stop     bool // the connection ends when the packets are written
 	ack      mqtt.Ack
@@ -75,7 +72,7 @@ type login struct{ name, secret string }
 func (fx *effects) reset() {
 	clear(fx.packets)
 	fx.packets, fx.receipts = fx.packets[:0], fx.receipts[:0]
-	fx.login, fx.report, fx.resume, fx.stop = nil, nil, false, false
+	fx.login, fx.said, fx.resume, fx.stop = nil, nil, false, false
 }
 
 func newSession(lim *limits, now time.Time) session {
@@ -207,7 +204,7 @@ func (s *session) unsubscribe(p *mqtt.Unsubscribe, fx *effects) {
 	fx.packets = append(fx.packets, answer)
 }
 
-// published takes a PUBLISH: a report, or what is not offered.
+// published takes a PUBLISH: a statement, or what is not offered.
 func (s *session) published(p *mqtt.Publish, fx *effects) {
 	switch {
 	case p.QoS > mqtt.AtLeastOnce:
@@ -220,60 +217,61 @@ func (s *session) published(p *mqtt.Publish, fx *effects) {
 		s.end(mqtt.TopicAliasInvalid, fx) // none were offered, so none may be used [MQTT-3.3.2-9]
 		return
 	}
-	r := report{qos: p.QoS, packet: p.PacketID}
+	st := statement{qos: p.QoS, packet: p.PacketID}
 	switch {
 	case p.Topic == topicEvent:
 		var ok bool
-		if r.id, r.mark, ok = parseEvent(p.Payload); !ok {
-			r.reason = mqtt.PayloadFormatInvalid
+		if st.id, st.mark, ok = parseEvent(p.Payload); !ok {
+			st.reason = mqtt.PayloadFormatInvalid
 		}
 	case isEditTopic(p.Topic):
 		var err error
-		r.edit, err = parseEdit(p.Topic, p.Payload)
-		r.reason, r.why = refusal(err)
+		st.edit, err = parseEdit(p.Topic, p.Payload)
+		st.reason, st.why = refusal(err)
 	case p.Topic == topicInbox:
-		r.reason = mqtt.NotAuthorized // one device does not write to another's
+		st.reason = mqtt.NotAuthorized // one device does not write to another's
 	default:
-		r.reason = mqtt.TopicNameInvalid
+		st.reason = mqtt.TopicNameInvalid
 	}
 	// A refusal waits for the answers to what came before it, as other answers do. 3.1.1 has none but the end.
-	if r.reason.Failed() && (s.reports == 0 || r.qos == mqtt.AtMostOnce || s.version == mqtt.V311) {
-		s.answer(r, fx)
+	if st.reason.Failed() && (s.unanswered == 0 || st.qos == mqtt.AtMostOnce || s.version == mqtt.V311) {
+		s.answer(st, fx)
 		return
 	}
-	if r.qos == mqtt.AtLeastOnce {
-		if s.version == mqtt.V5 && s.reports >= maxReports {
+	if st.qos == mqtt.AtLeastOnce {
+		if s.version == mqtt.V5 && s.unanswered >= maxStatements {
 			s.end(mqtt.ReceiveMaximumExceeded, fx)
 			return
 		}
-		s.reports++
+		s.unanswered++
 	}
-	fx.report = &r
+	fx.said = &st
 }
 
-// recorded says what became of a report that published gave out.
-func (s *session) recorded(r report, err error, fx *effects) {
+// recorded says what became of a statement that published gave out.
+func (s *session) recorded(st statement, err error, fx *effects) {
 	if s.phase != open {
 		return
 	}
-	if r.qos == mqtt.AtLeastOnce {
-		s.reports--
+	if st.qos == mqtt.AtLeastOnce {
+		s.unanswered--
 	}
-	if !r.reason.Failed() {
-		r.reason, r.why = refusal(err)
+	if !st.reason.Failed() {
+		st.reason, st.why = refusal(err)
 	}
-	s.answer(r, fx)
+	s.answer(st, fx)
 }
 
-// answer acknowledges a report or refuses it. 3.1.1 can refuse by closing only; at QoS 0 there is no answer in 5.0.
-func (s *session) answer(r report, fx *effects) {
+// answer acknowledges a statement or refuses it. 3.1.1 can refuse by closing only; at QoS 0 there is no answer in 5.0. What
+// the client is to say again is not answered: its connection ends.
+func (s *session) answer(st statement, fx *effects) {
 	switch {
-	case s.version == mqtt.V311 && r.reason.Failed():
-		s.end(r.reason, fx)
-	case r.qos == mqtt.AtLeastOnce:
-		ack := &mqtt.Ack{Type: mqtt.TypePuback, PacketID: r.packet, Reason: r.reason}
-		if s.version == mqtt.V5 && s.explains(r.why) {
-			ack.Props = &mqtt.Properties{ReasonString: r.why}
+	case st.reason == mqtt.ServerBusy, s.version == mqtt.V311 && st.reason.Failed():
+		s.end(st.reason, fx)
+	case st.qos == mqtt.AtLeastOnce:
+		ack := &mqtt.Ack{Type: mqtt.TypePuback, PacketID: st.packet, Reason: st.reason}
+		if s.version == mqtt.V5 && s.explains(st.why) {
+			ack.Props = &mqtt.Properties{ReasonString: st.why}
 		}
 		fx.packets = append(fx.packets, ack)
 	}

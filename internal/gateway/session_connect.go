@@ -61,7 +61,7 @@ func (s *session) agree(c *mqtt.Connect) {
 	if c.Version == mqtt.V5 {
 		no := mqtt.Some(false)
 		props := &mqtt.Properties{
-			SessionExpiry: mqtt.Some[uint32](0), MaximumQoS: mqtt.Some(mqtt.AtLeastOnce), ReceiveMaximum: maxReports,
+			SessionExpiry: mqtt.Some[uint32](0), MaximumQoS: mqtt.Some(mqtt.AtLeastOnce), ReceiveMaximum: maxStatements,
 			MaximumPacketSize: uint32(s.lim.maxPacket),
 			RetainAvailable:   no, WildcardSubAvailable: no, SubIDAvailable: no, SharedSubAvailable: no,
 		}

@@ -266,8 +266,8 @@ func (p *player) show(o gateway.Outcome) (lines []string) {
 	if o.Login != "" {
 		lines = append(lines, "login "+o.Login)
 	}
-	if o.Report != "" {
-		lines = append(lines, "report "+o.Report)
+	if o.Said != "" {
+		lines = append(lines, "said "+o.Said)
 	}
 	if o.Resume {
 		lines = append(lines, "read the record")

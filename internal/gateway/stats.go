@@ -18,7 +18,7 @@ type Stats struct {
 	Slow        uint64 // connections closed because their socket accepted nothing, or a withdrawn message too slowly
 	Overdue     uint64 // connections closed because an acknowledgement or a sign of life was missing
 	Violations  uint64 // connections closed because their client broke the standard
-	Events      uint64 // reports that were recorded: of pushes, and edits of labels
+	Events      uint64 // statements that were recorded: of pushes, and edits of labels
 }
 
 type counters struct {

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/carillonpush/carillon/internal/mqtt"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
@@ -66,14 +65,10 @@ func (g *Gateway) Stream(ctx context.Context, ref push.Ref, write func(payload [
 
 // open puts a stream in its device's place and begins with what is owed.
 func (g *Gateway) open(c *conn) {
-	ref := c.device
-	if old := g.conns.put(c, func() { g.house.Presence(ref, true) }); old != nil {
-		g.stats.takenOver.Add(1)
-		old.end(mqtt.SessionTakenOver)
-	}
+	g.enter(c)
 	g.stats.accepted.Add(1)
 	c.mu.Lock()
-	if c.s.phase == greeting && c.s.openStream(g.opt.Now(), ref) {
+	if c.s.phase == greeting && c.s.openStream(g.opt.Now(), c.device) {
 		c.startDrain()
 	}
 	c.unlock()

@@ -64,6 +64,25 @@ func (t *tx) nameFree(name string, id push.AppID) error {
 	return err
 }
 
+// appThere returns NotFound with Field "app" if an app is not there, or was deleted. A commit asks once.
+func (t *tx) appThere(app push.AppID) error {
+	if t.apps[app] {
+		return nil
+	}
+	found, err := t.one("SELECT 1 FROM app WHERE id = ?1 AND doomed = 0", []any{int64(app)}, new(int))
+	if err != nil {
+		return err
+	}
+	if !found {
+		return &push.Error{Kind: push.NotFound, Field: "app", Msg: "no such app"}
+	}
+	if t.apps == nil {
+		t.apps = map[push.AppID]bool{}
+	}
+	t.apps[app] = true
+	return nil
+}
+
 // putCredential stores c in the place of the one that its app has for the same service and key. A key of another app is a
 // Conflict, unless both are shared; one that has expired gives way.
 func (t *tx) putCredential(c *push.Credential) error {
@@ -105,7 +124,7 @@ func (s *Store) UpdateApp(ctx context.Context, app push.App) error {
 		n, err := t.exec("UPDATE app SET name = ?, time_zone = ?, packages = ?, settings = ? WHERE id = ? AND doomed = 0",
 			app.Name, app.TimeZone, packages, settings, int64(app.ID))
 		if err == nil && n == 0 {
-			err = orNotFound(nil, "no such app")
+			err = notFound("no such app")
 		}
 		return err
 	})
@@ -194,13 +213,14 @@ func (s *Store) PutCredentials(ctx context.Context, creds []push.Credential) err
 
 // DeleteApp removes an app, its credentials, devices and pushes. NotFound. The app and its credentials go in one commit, what
 // it owned in slices that let others through; if DeleteApp does not come to the end of that, because ctx ends or the process
-// does, the sweep goes on.
+// does, the sweep goes on. Its rows of the change feed stay until their time: who follows the feed knows which apps there are.
 func (s *Store) DeleteApp(ctx context.Context, id push.AppID) error {
 	err := s.commit.do(ctx, 0, func(t *tx) error {
 		n, err := t.exec("UPDATE app SET doomed = 1 WHERE id = ? AND doomed = 0", int64(id))
 		if err != nil || n == 0 {
 			return orNotFound(err, "no such app")
 		}
+		delete(t.apps, id)
 		if _, err := t.exec("DELETE FROM credential WHERE app = ?", int64(id)); err != nil {
 			return err
 		}

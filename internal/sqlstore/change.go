@@ -59,38 +59,66 @@ func unpackActive(b []byte) (push.Day, []push.Chunk, error) {
 	return day, devices, nil
 }
 
-// Changes returns at most limit rows of the change feed with sequences above after, in order. Sequences grow in the order
-// of commits, since one committer gives them; they may have gaps. The feed goes back 30 days.
+// changesBytes is how much data one page of Changes carries, beyond its first row.
+const changesBytes = 1 << 20
+
+// Changes returns at most limit rows of the change feed with sequences above after, in order. A page is bounded in bytes
+// too, so that only an empty one is the end. Sequences grow in the order of commits, since one committer gives them; they may
+// have gaps. The feed goes back 30 days, and has rows of apps that have been deleted since.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]push.Change, error) {
+	const op = "sqlstore.Changes"
 	var all []push.Change
-	err := s.read.each(ctx, "SELECT seq, app, ordinal, what, data FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2", func(rows *sql.Rows) error {
+	size := 0
+	err := s.read.each(ctx, `SELECT seq, at, app, ordinal, what, COALESCE(length(data), 0) FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2`, func(rows *sql.Rows) error {
 		var c push.Change
-		var data []byte
-		err := rows.Scan(&c.Seq, &c.App, &c.Ordinal, &c.What, &data)
-		if err == nil && len(data) > 0 {
-			c.Day, c.Devices, err = unpackActive(data)
+		var at int64
+		var bytes int
+		err := rows.Scan(&c.Seq, &at, &c.App, &c.Ordinal, &c.What, &bytes)
+		c.At = timeOf(at)
+		if len(all) == 0 || size+bytes <= changesBytes {
+			all = append(all, c)
 		}
-		all = append(all, c)
+		size += bytes
 		return err
 	}, after, limit)
-	return all, push.Wrap("sqlstore.Changes", err)
+	if err != nil || size == 0 {
+		return all, push.Wrap(op, err)
+	}
+	return all, push.Wrap(op, s.changeData(ctx, all))
 }
 
-// Where meta keeps the ends of the feed, as numbers of eight bytes, while rows beyond what is left may have been removed.
-const (
-	feedBefore = "feed/before" // the greatest sequence that was removed because of its age
-	feedLast   = "feed/last"   // the greatest sequence that was removed with its app
-)
+// changeData fills in what rows of the feed say of many devices.
+func (s *Store) changeData(ctx context.Context, all []push.Change) error {
+	i := 0
+	return s.read.each(ctx, "SELECT seq, data FROM change WHERE seq >= ?1 AND seq <= ?2 AND data IS NOT NULL ORDER BY seq", func(rows *sql.Rows) error {
+		var seq int64
+		var data []byte
+		if err := rows.Scan(&seq, &data); err != nil {
+			return err
+		}
+		for i < len(all) && all[i].Seq < seq {
+			i++
+		}
+		if i == len(all) || all[i].Seq != seq {
+			return nil // it was not there yet
+		}
+		var err error
+		all[i].Day, all[i].Devices, err = unpackActive(data)
+		return err
+	}, all[0].Seq, all[len(all)-1].Seq)
+}
+
+// feedBefore is where meta keeps the greatest sequence that was removed because of its age, in eight bytes.
+const feedBefore = "feed/before"
 
 // LastChange returns the greatest sequence that was committed, and the one before the oldest that is kept: of what came after
-// that the feed has everything, apart from deleted apps.
+// that the feed has everything.
 func (s *Store) LastChange(ctx context.Context) (last, before int64, err error) {
-	var b, l []byte
+	var b []byte
 	// One query: the ends belong together.
-	_, err = s.read.one(ctx, `SELECT COALESCE(max(seq), 0), (SELECT value FROM meta WHERE key = ?1), (SELECT value FROM meta WHERE key = ?2)
-		FROM change`, []any{feedBefore, feedLast}, &last, &b, &l)
+	_, err = s.read.one(ctx, "SELECT COALESCE((SELECT max(seq) FROM change), 0), (SELECT value FROM meta WHERE key = ?1)", []any{feedBefore}, &last, &b)
 	before = sequence(b)
-	return max(last, before, sequence(l)), before, push.Wrap("sqlstore.LastChange", err)
+	return max(last, before), before, push.Wrap("sqlstore.LastChange", err)
 }
 
 func sequence(b []byte) int64 {
@@ -100,79 +128,51 @@ func sequence(b []byte) int64 {
 	return int64(binary.BigEndian.Uint64(b))
 }
 
-// raise stores the greatest sequence that was removed.
-func (t *tx) raise(key string, seq int64) error {
-	var b []byte
-	if _, err := t.one("SELECT value FROM meta WHERE key = ?1", []any{key}, &b); err != nil || sequence(b) >= seq {
-		return err
+// tidyChanges removes the beginning of the change feed.
+func (s *Store) tidyChanges(ctx context.Context, now time.Time, left func() bool) error {
+	old, err := s.oldChange(ctx, now.Add(-changeKeep).UnixMilli())
+	for n := tidySlice; err == nil && old > 0 && n == tidySlice && left(); {
+		n, err = s.commit.count(ctx, 0, func(t *tx) (int, error) { return t.dropChanges(old) })
 	}
-	_, err := t.exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-		key, binary.BigEndian.AppendUint64(nil, uint64(seq)))
 	return err
 }
 
-// tidyChanges removes the beginning of the change feed.
-func (s *Store) tidyChanges(ctx context.Context, now time.Time, left func() bool) error {
-	ms := now.Add(-changeKeep).UnixMilli()
-	oldest := int64(0)
-	found, err := s.read.one(ctx, "SELECT at FROM change ORDER BY seq LIMIT 1", nil, &oldest)
-	if err != nil || !found || oldest > ms {
-		return err
-	}
-	for n := tidySlice; n >= tidySlice && left(); {
-		n, err = s.commit.count(ctx, 0, func(t *tx) (int, error) {
-			// Rows that a clock which went back has put between go as well: the feed has no holes.
-			last := int64(0)
-			_, err := t.one("SELECT COALESCE(max(c.seq), 0) FROM (SELECT seq, at FROM change ORDER BY seq LIMIT ?1) c WHERE c.at <= ?2",
-				[]any{tidySlice, ms}, &last)
-			if err != nil || last == 0 {
-				return 0, err
-			}
-			if err := t.raise(feedBefore, last); err != nil {
-				return 0, err
-			}
-			n, err := t.exec("DELETE FROM change WHERE seq <= ?", last)
-			return int(n), err
-		})
-		if err != nil {
-			return err
+// oldChange returns the sequence of the last row of the feed's beginning that was made up to ms, in milliseconds; 0 if there
+// is none. Sequences are in the order of time but for clocks that were set, and there is no index by time: the place is
+// narrowed down by halves, past rows that were made while the clock was ahead, and the rest is read.
+func (s *Store) oldChange(ctx context.Context, ms int64) (int64, error) {
+	first, last := int64(0), int64(0)
+	_, err := s.read.one(ctx, "SELECT COALESCE((SELECT min(seq) FROM change), 0), COALESCE((SELECT max(seq) FROM change), 0)", nil, &first, &last)
+	for err == nil && last-first >= tidySlice {
+		middle, at := first+(last-first)/2, int64(0)
+		_, err = s.read.one(ctx, "SELECT at FROM change WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1", []any{middle}, &at)
+		if at <= ms {
+			first = middle
+		} else {
+			last = middle
 		}
 	}
-	return nil
+	old := int64(0)
+	if err == nil {
+		_, err = s.read.one(ctx, "SELECT COALESCE(max(seq), 0) FROM change WHERE seq >= ?1 AND seq <= ?2 AND at <= ?3", []any{first, last, ms}, &old)
+	}
+	return old, err
 }
 
-// purgeChanges removes a deleted app from the feed. The app is in no key there, so the feed is read.
-func (s *Store) purgeChanges(ctx context.Context, app push.AppID) error {
-	for last := int64(0); ; {
-		var some []int64
-		n := 0
-		err := s.read.each(ctx, "SELECT seq, app FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2", func(rows *sql.Rows) error {
-			var owner push.AppID
-			err := rows.Scan(&last, &owner)
-			if n++; owner == app {
-				some = append(some, last)
-			}
-			return err
-		}, last, scanPage)
-		if err != nil {
-			return err
-		}
-		for len(some) > 0 {
-			slice := some[:min(len(some), tidySlice)]
-			some = some[len(slice):]
-			err := s.commit.do(ctx, 0, func(t *tx) error {
-				if err := t.raise(feedLast, slice[len(slice)-1]); err != nil {
-					return err
-				}
-				_, err := t.exec("DELETE FROM change WHERE "+t.among(t.lookup("change", "true", "seq", "?1", ints)), intsArg(slice))
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		if n < scanPage {
-			return nil
-		}
+// dropChanges removes the oldest rows of the feed, up to old, and returns how many. Rows that a clock which was set has put
+// between go as well: the feed has no holes.
+func (t *tx) dropChanges(old int64) (int, error) {
+	last := int64(0)
+	_, err := t.one("SELECT COALESCE(max(c.seq), 0) FROM (SELECT seq FROM change WHERE seq <= ?1 ORDER BY seq LIMIT ?2) c",
+		[]any{old, int64(tidySlice)}, &last)
+	if err != nil || last == 0 {
+		return 0, err
 	}
+	_, err = t.exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+		feedBefore, binary.BigEndian.AppendUint64(nil, uint64(last)))
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.exec("DELETE FROM change WHERE seq <= ?", last)
+	return int(n), err
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -107,13 +108,18 @@ func (s *Store) devices(ctx context.Context, query string, args ...any) ([]push.
 	return all, err
 }
 
+// devicePages returns devices in order, each once, a page at a time.
+func devicePages(all []push.Ordinal) iter.Seq[[]push.Ordinal] {
+	sorted := slices.Clone(all)
+	slices.Sort(sorted)
+	return slices.Chunk(slices.Compact(sorted), devicePage)
+}
+
 // FindDevices returns devices by ordinal, registered or removed, in order of ordinals, each once; those that are not there
 // are left out. ID, ChannelID, Tags and Aliases are not filled in; TagIDs, in order, and PreviousID are.
 func (s *Store) FindDevices(ctx context.Context, app push.AppID, ordinals []push.Ordinal) ([]push.DeviceRow, error) {
-	sorted := slices.Clone(ordinals)
-	slices.Sort(sorted)
 	var all []push.DeviceRow
-	for page := range slices.Chunk(slices.Compact(sorted), devicePage) {
+	for page := range devicePages(ordinals) {
 		found, err := s.devices(ctx, "SELECT "+deviceColumns+" FROM "+s.lookup("device", "app = ?1", "ordinal", "?2", ints),
 			int64(app), intsArg(page))
 		if err != nil {

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -32,9 +33,10 @@ type deviceChange struct {
 // ChangeDevices makes all of c durable in one commit, or nothing; each device that changes has one row of the feed in that
 // commit, also one that only loses an alias to another. Conflict with Field "install_id" if the app has another registered
 // device of an install, "ordinal" if an added device's ordinal is another's, "previous_id" if an id is another device's,
-// "tags" if a tag's name or id is taken; NotFound if a device of Save is not there, or one that is to be given an alias is not
-// registered; TooMany with Field "aliases[i]" if an edit is against the limits. An ordinal of a removed device may be added
-// again with a later generation. A device that is removed loses its aliases. A device is never less recently active than the
+// "tags" if a tag's name or id is taken; NotFound if a device of Save is not there, with Field "app" if the app is not,
+// "aliases[i]" if a device that is to be given an alias is not registered; TooMany with Field "aliases[i]" if an edit is against
+// the limits; Unavailable with push.ErrNotQueued if devices are added and the disk's reserve is reached. An ordinal of a removed
+// device may be added again with a later generation. A device that is removed loses its aliases. A device is never less recently active than the
 // record has it. A device may take over the install, or the id at an earlier provider, of another in the same change that
 // does not keep it. The slices of c must not change until ChangeDevices returns, and if ctx has ended not even then.
 func (s *Store) ChangeDevices(ctx context.Context, c push.DeviceChange) error {
@@ -46,13 +48,18 @@ func (s *Store) ChangeDevices(ctx context.Context, c push.DeviceChange) error {
 	if len(d.rows)+len(c.Tags)+len(c.Aliases) == 0 {
 		return nil
 	}
-	w := &write{do: d.commit, rows: max(1, len(d.rows)), size: int64(d.size)}
+	if len(c.Add) > 0 {
+		if err := s.reserved(); err != nil {
+			return push.Wrap(op, err)
+		}
+	}
+	w := &write{do: d.commit, rows: len(d.rows) + len(c.Tags) + len(c.Aliases), size: int64(d.size)}
 	return push.Wrap(op, s.commit.write(ctx, w))
 }
 
 // prepareChange packs what it can before the commit, and refuses what cannot be stored.
 func prepareChange(c *push.DeviceChange) (*deviceChange, error) {
-	d := &deviceChange{DeviceChange: c, at: map[push.Ordinal]int{}, size: 256 + 128*len(c.Aliases) + 128*len(c.Tags)}
+	d := &deviceChange{DeviceChange: c, at: map[push.Ordinal]int{}, size: 256}
 	if c.App == 0 {
 		return nil, invalid("app", "a device has an app")
 	}
@@ -71,16 +78,21 @@ func prepareChange(c *push.DeviceChange) (*deviceChange, error) {
 		row.PreviousID = p.ID
 		d.rows[i].DeviceRow = &row
 	}
-	for _, t := range c.Tags {
+	for i, t := range c.Tags {
 		if t.App != c.App || t.ID == 0 || !plain(t.Name) {
-			return nil, invalid("tags", "a tag has an id and a name, and is the app's")
+			return nil, invalid(fmt.Sprintf("tags[%d]", i), "a tag has an id and a name, and is the app's")
 		}
+		d.size += 128 + len(t.Name)
 	}
-	for _, e := range c.Aliases {
+	if err := tagsDistinct(c.Tags); err != nil {
+		return nil, err
+	}
+	for i, e := range c.Aliases {
 		none := e.Alias == push.Alias{}
 		if e.Op < push.Put || e.Op > push.Delete || none && e.Op != push.Delete || !plain(e.Alias.Type) || !plain(e.Alias.Value) {
-			return nil, invalid("aliases", "an alias has a value of UTF-8 without NUL, and is put, added or deleted")
+			return nil, invalid(aliasField(i), "an alias has a value of UTF-8 without NUL, and is put, added or deleted")
 		}
+		d.size += 128 + len(e.Alias.Type) + len(e.Alias.Value)
 	}
 	return d, d.distinct()
 }
@@ -145,6 +157,9 @@ var (
 
 // commit makes the change inside t. All that can refuse it is asked before anything is written.
 func (d *deviceChange) commit(t *tx) error {
+	if err := t.appThere(d.App); err != nil {
+		return err
+	}
 	known, err := d.known(t)
 	if err != nil {
 		return err
@@ -215,7 +230,7 @@ func (d *deviceChange) known(t *tx) ([]*knownDevice, error) {
 		case row.fresh && k != nil && (k.removed == 0 || row.Ref.Generation <= k.generation):
 			return nil, ordinalTaken
 		case !row.fresh && k == nil:
-			return nil, orNotFound(nil, "no such device")
+			return nil, notFound("no such device")
 		}
 	}
 	return known, nil

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -41,21 +42,49 @@ func (r *DeviceReader) Device(b []byte) (push.DeviceRow, push.IndexRow, error) {
 // index that each needs.
 func (s *Store) Lookups() map[string]string {
 	all := map[string]string{
-		"device by ordinal":  s.lookup("device", "app = ?1", "ordinal", "?2", ints),
-		"device by install":  s.lookup("device", "app = ?1 AND removed = 0", "install", "?2", blobs),
-		"device by account":  s.lookup("device", "app = ?1 AND account <> ''", "account", "?2", texts) + " AND removed = 0",
-		"device by phone":    s.lookup("device", "app = ?1 AND phone <> ''", "phone", "?2", texts) + " AND removed = 0",
-		"device by previous": s.lookup("device", "app = ?1 AND removed = 0 AND previous <> ''", "previous", "?2", texts),
-		"alias by ordinal":   s.lookup("alias", "app = ?1", "ordinal", "?2", ints) + " ORDER BY ordinal, at",
-		"alias by value":     s.lookup("alias", "app = ?1 AND type = 'x'", "value", "?2", texts) + " ORDER BY at",
-		"tag by id":          s.lookup("tag", "app = ?1", "id", "?2", ints),
-		"tag by name":        s.lookup("tag", "app = ?1 AND removed = 0", "name", "?2", texts),
+		"device by ordinal": s.lookup("device", "app = ?1", "ordinal", "?2", ints),
+		"device by install": s.lookup("device", "app = ?1 AND removed = 0", "install", "?2", blobs),
+		"alias by ordinal":  s.lookup("alias", "app = ?1", "ordinal", "?2", ints) + " ORDER BY ordinal, at",
+		"tag by id":         s.lookup("tag", "app = ?1", "id", "?2", ints),
+		"tag by name":       s.lookup("tag", "app = ?1 AND removed = 0", "name", "?2", texts),
+	}
+	for _, n := range namings {
+		// A parameter less: the type of an alias is as good as any.
+		n.where = strings.ReplaceAll(n.where, "?3", "'x'")
+		_, all[n.table+" by "+n.column], _ = strings.Cut(n.ofMany(s.dialect), " FROM ")
 	}
 	for name, from := range all {
 		all[name] = s.dialect.rebind(from)
 	}
 	return all
 }
+
+// NextHolders returns the queries for the next holders of one name, by the name's column.
+func (s *Store) NextHolders() map[string]string {
+	all := map[string]string{}
+	for _, n := range namings {
+		all[n.column] = s.dialect.rebind(n.ofOne())
+	}
+	return all
+}
+
+// PlanAliases does edits on the owners of aliases, in memory, and returns whose aliases change.
+func PlanAliases(limits push.AliasLimits, owners, edits []push.AliasEdit) ([]push.Ordinal, error) {
+	rows := make([]aged, len(owners))
+	for i, e := range owners {
+		rows[i] = aged{owning{e.Alias, e.Ordinal}, int64(i + 1)}
+	}
+	p := newAliasPlan(limits, rows)
+	for i, e := range edits {
+		if err := p.edit(e, int64(len(owners)+i+1)); err != nil {
+			return nil, err
+		}
+	}
+	return p.changed(), nil
+}
+
+// SetLow says that the disk's reserve is reached, or is not.
+func (s *Store) SetLow(low bool) { s.low.Store(low) }
 
 // Hold keeps commits waiting until the returned function is called.
 func (s *Store) Hold() (release func()) {

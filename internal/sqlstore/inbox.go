@@ -289,30 +289,33 @@ func (s *Store) payloads(ctx context.Context, day push.Day, pushes []*push.Deliv
 
 // Full returns how many of the devices, each counted once, have an inbox with limit rows or more that expire after now.
 func (s *Store) Full(ctx context.Context, app push.AppID, devices []push.Ordinal, limit int, now time.Time) (int, error) {
-	sorted := slices.Clone(devices)
-	slices.Sort(sorted)
 	full := 0
-	for page := range slices.Chunk(slices.Compact(sorted), devicePage) {
-		n := 0
-		err := s.days.stable(func() error {
-			all := s.days.from(inboxTable, push.DayOf(now))
-			if n = 0; len(all) == 0 || limit <= 0 {
-				if limit <= 0 {
-					n = len(page)
-				}
-				return nil
+	for page := range devicePages(devices) {
+		n := len(page)
+		if limit > 0 {
+			var err error
+			if n, err = s.full(ctx, app, page, limit, now); err != nil {
+				return 0, push.Wrap("sqlstore.Full", err)
 			}
-			count := counts(all, "?1", "?2")
-			_, err := s.read.one(ctx, "SELECT count(*) FROM "+s.dialect.traits().keys("?3", "ordinal")+" k WHERE "+count+" >= ?4",
-				[]any{now.UnixMilli(), int64(app), keyArg(len(page), func(i int) []int64 { return []int64{int64(page[i])} }), limit}, &n)
-			return err
-		})
-		if err != nil {
-			return 0, push.Wrap("sqlstore.Full", err)
 		}
 		full += n
 	}
 	return full, nil
+}
+
+// full does Full for a page.
+func (s *Store) full(ctx context.Context, app push.AppID, page []push.Ordinal, limit int, now time.Time) (n int, err error) {
+	err = s.days.stable(func() error {
+		n = 0
+		all := s.days.from(inboxTable, push.DayOf(now))
+		if len(all) == 0 {
+			return nil
+		}
+		_, err := s.read.one(ctx, "SELECT count(*) FROM "+s.dialect.traits().keys("?3", "ordinal")+" k WHERE "+counts(all, "?1", "?2")+" >= ?4",
+			[]any{now.UnixMilli(), int64(app), keyArg(len(page), func(i int) []int64 { return []int64{int64(page[i])} }), limit}, &n)
+		return err
+	})
+	return n, err
 }
 
 // Withdraw removes what still waits of a direct push, marks it with m in the same commit, and returns how many rows.

@@ -19,7 +19,7 @@ const (
 
 // List returns pushes of app with ids below before (0: all), newest first, about limit (0: 50; at most 1,000); next is
 // where to go on, 0 at the end. A page may hold fewer than limit, even none, while next is not 0: the work of one call is
-// bounded, and a day's table holds the pushes of all apps.
+// bounded, and a day's table holds the pushes of all apps. A push whose row cannot be read is told of in the log and left out.
 func (s *Store) List(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Push, next push.ID, err error) {
 	if before <= 0 {
 		before = math.MaxInt64
@@ -106,23 +106,24 @@ func (s *Store) newest(ctx context.Context, sources []*source, below push.ID) (*
 // load returns the pushes found by day, newest first.
 func (s *Store) load(ctx context.Context, found map[push.Day][]push.ID) ([]push.Push, error) {
 	var page []push.Push
+	add := func(p push.Push, err error) error {
+		if err == nil {
+			page = append(page, p)
+		}
+		return s.leaveOut(&p, err)
+	}
 	for day, ids := range found {
 		keys := s.dialect.traits().keys("?1", "id")
 		arg := keyArg(len(ids), func(i int) []int64 { return []int64{int64(ids[i])} })
 		if day == 0 {
-			all, err := s.bulk(ctx, "id IN (SELECT k.id FROM "+keys+" k)", arg)
+			err := s.eachBulk(ctx, func(p stored, err error) error { return add(p.Push, err) }, "id IN (SELECT k.id FROM "+keys+" k)", arg)
 			if err != nil {
 				return nil, err
-			}
-			for _, l := range all {
-				page = append(page, l.Push)
 			}
 			continue
 		}
 		err := s.read.each(ctx, selectDirect(day)+" WHERE d.id IN (SELECT k.id FROM "+keys+" k)", func(rows *sql.Rows) error {
-			p, err := scanDirect(rows)
-			page = append(page, p)
-			return err
+			return add(scanDirect(rows))
 		}, arg)
 		if err != nil {
 			return nil, err

@@ -23,8 +23,8 @@ func TestLookupsUseTheirIndexes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		checkPlans(t, s, "=?", func(t *testing.T, from string) string {
-			rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN SELECT 1 FROM "+from, 1, "[1]")
+		explain := func(t *testing.T, query string, args ...any) string {
+			rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -39,6 +39,10 @@ func TestLookupsUseTheirIndexes(t *testing.T) {
 				plan.WriteString(step + "\n")
 			}
 			return plan.String()
+		}
+		checkPlans(t, s, "=?", func(t *testing.T, from string) string { return explain(t, "SELECT 1 FROM "+from, 1, "[1]") })
+		checkOrder(t, s, "=?", "TEMP B-TREE", func(t *testing.T, query string, params int) string {
+			return explain(t, query, []any{1, "a", 2, 3, 4}[:params]...)
 		})
 	})
 	t.Run("postgres", func(t *testing.T) {
@@ -49,9 +53,8 @@ func TestLookupsUseTheirIndexes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close(t.Context())
-		checkPlans(t, s, " = ", func(t *testing.T, from string) string {
-			statement := "SET plan_cache_mode = force_generic_plan; PREPARE p (bigint, text) AS SELECT 1 FROM " + from +
-				"; EXPLAIN EXECUTE p (1, '[1]'); DEALLOCATE p"
+		explain := func(t *testing.T, query, types, args string) string {
+			statement := "SET plan_cache_mode = force_generic_plan; PREPARE p (" + types + ") AS " + query + "; EXPLAIN EXECUTE p (" + args + "); DEALLOCATE p"
 			results, err := conn.PgConn().Exec(t.Context(), statement).ReadAll()
 			if err != nil {
 				t.Fatal(err)
@@ -61,6 +64,16 @@ func TestLookupsUseTheirIndexes(t *testing.T) {
 				plan.WriteString(string(row[0]) + "\n")
 			}
 			return plan.String()
+		}
+		checkPlans(t, s, " = ", func(t *testing.T, from string) string {
+			return explain(t, "SELECT 1 FROM "+from, "bigint, text", "1, '[1]'")
+		})
+		checkOrder(t, s, " = ", "Sort", func(t *testing.T, query string, params int) string {
+			types, args := "bigint, text, bigint", "1, 'a', 2"
+			if params == 5 {
+				types, args = "bigint, text, text, bigint, bigint", "1, 'a', 'b', 2, 3"
+			}
+			return explain(t, query, types, args)
 		})
 	})
 }
@@ -78,6 +91,23 @@ func checkPlans(t *testing.T, s *sqlstore.Store, is string, plan func(t *testing
 				}
 			}
 			t.Errorf("got plan\n%swant a search by app and %s", got, column)
+		})
+	}
+}
+
+// checkOrder looks whether the holders of one name come out of an index as they are needed, so that no page is more than what
+// is read of it.
+func checkOrder(t *testing.T, s *sqlstore.Store, is, sorts string, plan func(t *testing.T, query string, params int) string) {
+	for column, query := range s.NextHolders() {
+		t.Run("holders by "+column, func(t *testing.T) {
+			params := 3
+			if column == "value" { // of aliases, which have types
+				params = 5
+			}
+			got := plan(t, query, params)
+			if !strings.Contains(got, column+is) || strings.Contains(got, sorts) {
+				t.Errorf("got plan\n%swant a search by %s, in order", got, column)
+			}
 		})
 	}
 }

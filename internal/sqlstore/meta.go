@@ -13,7 +13,7 @@ func (s *Store) Meta(ctx context.Context, key string) ([]byte, error) {
 	var value []byte
 	found, err := s.read.one(ctx, "SELECT value FROM meta WHERE key = ?1", []any{key}, &value)
 	if err == nil && !found {
-		err = orNotFound(nil, "nothing is stored under this key")
+		err = notFound("nothing is stored under this key")
 	}
 	return value, push.Wrap("sqlstore.Meta", err)
 }

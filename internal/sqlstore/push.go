@@ -37,8 +37,8 @@ const defaultKeyKeep = 72 * time.Hour
 // without a Field is an id that was used before. a must not be changed afterwards.
 func (s *Store) Accept(ctx context.Context, a *push.Acceptance) (p push.Push, repeated bool, err error) {
 	const op = "sqlstore.Accept"
-	if s.low.Load() {
-		return push.Push{}, false, &push.Error{Op: op, Kind: push.Unavailable, Msg: "the disk's reserve is reached", Err: push.ErrNotQueued}
+	if err := s.reserved(); err != nil {
+		return push.Push{}, false, push.Wrap(op, err)
 	}
 	w, err := prepare(a)
 	if err != nil {
@@ -173,12 +173,12 @@ func packRest(p *push.Push) ([]byte, error) {
 	return b, nil
 }
 
-// unpackRest puts payload and what packRest wrote into p.
+// unpackRest puts payload and what packRest wrote into p. An error of it is one of damaged.
 func unpackRest(p *push.Push, payload, b []byte) error {
 	var r rest
 	if len(b) > 0 {
 		if err := json.Unmarshal(b, &r); err != nil {
-			return fmt.Errorf("push %d: %w", p.ID, err)
+			return damaged(p, err)
 		}
 	}
 	p.State, p.Start = cmp.Or(r.State, push.Done), p.Created
@@ -195,7 +195,7 @@ func unpackRest(p *push.Push, payload, b []byte) error {
 	}
 	var m push.InboxMessage
 	if err := json.Unmarshal(payload, &m); err != nil {
-		return fmt.Errorf("payload of push %d: %w", p.ID, err)
+		return damaged(p, err)
 	}
 	q.Message.Notification, q.Message.Data, q.Message.Extras = m.Notification, m.Data, m.Extras
 	q.Message.APNS, q.Message.Recall = m.APNS, m.Recall
@@ -255,8 +255,10 @@ func orNotFound(err error, msg string) error {
 	if err != nil {
 		return err
 	}
-	return &push.Error{Kind: push.NotFound, Msg: msg}
+	return notFound(msg)
 }
+
+func notFound(msg string) error { return &push.Error{Kind: push.NotFound, Msg: msg} }
 
 // Find returns a push of app by id, with its request; that of a direct push has no devices in its audience: Targets
 // returns them. NotFound if there is none, or its day has gone.

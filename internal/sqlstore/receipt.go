@@ -310,7 +310,7 @@ func (s *Store) Targets(ctx context.Context, p push.Push) ([]push.Ordinal, error
 		}, int64(p.ID))
 	})
 	if err == nil && !found {
-		err = orNotFound(nil, "no such push")
+		err = notFound("no such push")
 	}
 	return all, push.Wrap("sqlstore.Targets", err)
 }

@@ -18,8 +18,8 @@ type span struct {
 	key uint16
 }
 
-// ScanIndex yields what the index keeps of every device, registered or removed, of app (0: of all apps that were not
-// deleted), until yield fails. yield is called by several goroutines at once, each with devices of its own: a goroutine has
+// ScanIndex yields what the index keeps of every device, registered or removed, of app (0: of all apps that are there), until
+// yield fails. yield is called by several goroutines at once, each with devices of its own: a goroutine has
 // all devices of a chunk of 65,536 ordinals, in their order, before it goes on to another chunk. No read is under way while
 // yield works.
 func (s *Store) ScanIndex(ctx context.Context, app push.AppID, yield func(push.IndexRow) error) error {
@@ -55,25 +55,19 @@ func (s *Store) ScanIndex(ctx context.Context, app push.AppID, yield func(push.I
 	return push.Wrap(op, g.Wait())
 }
 
-// spans returns where there may be devices. It goes from app to app, past the devices of each.
+// spans returns where there may be devices.
 func (s *Store) spans(ctx context.Context, app push.AppID) ([]span, error) {
 	if app != 0 {
 		return s.spansOf(ctx, nil, app)
 	}
+	apps, err := s.apps(ctx)
 	var all []span
-	for {
-		found, err := s.read.one(ctx, "SELECT app FROM device WHERE app > ?1 ORDER BY app LIMIT 1", []any{int64(app)}, &app)
-		if err != nil || !found {
-			return all, err
-		}
-		doomed, err := s.read.one(ctx, "SELECT 1 FROM app WHERE id = ?1 AND doomed = 1", []any{int64(app)}, new(int))
-		if err == nil && !doomed {
-			all, err = s.spansOf(ctx, all, app)
-		}
-		if err != nil {
-			return nil, err
+	for i := range apps {
+		if err == nil {
+			all, err = s.spansOf(ctx, all, apps[i].ID)
 		}
 	}
+	return all, err
 }
 
 func (s *Store) spansOf(ctx context.Context, all []span, app push.AppID) ([]span, error) {

@@ -61,6 +61,7 @@ func TestDeletedAppIsNotScanned(t *testing.T) {
 func TestDamagedDevice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "carillon.db")
 	s := open(t, path, nil)
+	newApp(t, s)
 	if err := s.ChangeDevices(t.Context(), push.DeviceChange{App: 1, Add: []push.DeviceRow{benchDevice(7)}}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -44,7 +45,16 @@ type stored struct {
 // bulk returns the bulk pushes for which where holds.
 func (s *Store) bulk(ctx context.Context, where string, args ...any) ([]stored, error) {
 	var all []stored
-	err := s.read.each(ctx, `SELECT id, app, state, created, start, expires, unknown, size, reason, request, target
+	err := s.eachBulk(ctx, func(p stored, err error) error {
+		all = append(all, p)
+		return err
+	}, where, args...)
+	return all, err
+}
+
+// eachBulk calls f for each of the bulk pushes for which where holds. One that is damaged comes with its ids and an error.
+func (s *Store) eachBulk(ctx context.Context, f func(stored, error) error, where string, args ...any) error {
+	return s.read.each(ctx, `SELECT id, app, state, created, start, expires, unknown, size, reason, request, target
 		FROM push WHERE `+where, func(rows *sql.Rows) error {
 		p := stored{Push: push.Push{Kind: push.Bulk}}
 		var created, start, expires int64
@@ -55,12 +65,28 @@ func (s *Store) bulk(ctx context.Context, where string, args ...any) ([]stored, 
 		}
 		p.Created, p.Start, p.Expires = timeOf(created), timeOf(start), timeOf(expires)
 		if err := json.Unmarshal(request, &p.Request); err != nil {
-			return fmt.Errorf("request of push %d: %w", p.ID, err)
+			return f(p, damaged(&p.Push, err))
 		}
-		all = append(all, p)
-		return nil
+		return f(p, nil)
 	}, args...)
-	return all, err
+}
+
+// errDamaged is inside the error of a push whose row cannot be read.
+var errDamaged = errors.New("sqlstore: the push cannot be read")
+
+// damaged returns the error of a push whose row cannot be read because of cause, which is none of the caller's: Internal.
+func damaged(p *push.Push, cause error) error {
+	return &push.Error{Kind: push.Internal, Err: fmt.Errorf("%w: push %d of app %d: %v", errDamaged, p.ID, p.App, cause)}
+}
+
+// leaveOut returns nil for a push that is damaged, and tells of it: one row must not stop those who need all others. It
+// returns any other err.
+func (s *Store) leaveOut(p *push.Push, err error) error {
+	if !errors.Is(err, errDamaged) {
+		return err
+	}
+	s.opts.Log.Error("a push cannot be read and is left out", "push", p.ID, "app", p.App)
+	return nil
 }
 
 // Begin stores the target and sets that are known at the start, and moves the push to Sending, in one commit. Conflict if
@@ -178,18 +204,25 @@ func (s *Store) Move(ctx context.Context, app push.AppID, id push.ID, from, to p
 // livePage is how many pushes one read of Live takes.
 const livePage = 64
 
-// Live yields every bulk push whose state is not final, in order of ids. Pushes with the same target share its chunks, which
-// nobody may change. An error of yield ends it and is returned.
+// Live yields every bulk push whose state is not final, in order of ids; one whose row cannot be read is told of in the log
+// and left out. Pushes with the same target share its chunks, which nobody may change. An error of yield ends it and is returned.
 func (s *Store) Live(ctx context.Context, yield func(push.Live) error) error {
 	const op = "sqlstore.Live"
 	targets := map[string][]push.Chunk{}
 	for last := push.ID(0); ; {
-		page, err := s.bulk(ctx, "state IN "+liveStates+" AND id > ?1 ORDER BY id LIMIT ?2", int64(last), livePage)
+		var page []stored
+		n := 0
+		err := s.eachBulk(ctx, func(p stored, err error) error {
+			n, last = n+1, p.ID
+			if err == nil {
+				page = append(page, p)
+			}
+			return s.leaveOut(&p.Push, err)
+		}, "state IN "+liveStates+" AND id > ?1 ORDER BY id LIMIT ?2", int64(last), livePage)
 		if err != nil {
 			return push.Wrap(op, err)
 		}
 		for _, p := range page {
-			last = p.ID
 			l, err := s.live(ctx, p, targets)
 			if err == nil {
 				err = yield(l)
@@ -198,7 +231,7 @@ func (s *Store) Live(ctx context.Context, yield func(push.Live) error) error {
 				return push.Wrap(op, err)
 			}
 		}
-		if len(page) < livePage {
+		if n < livePage {
 			return nil
 		}
 	}

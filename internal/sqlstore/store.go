@@ -26,7 +26,7 @@ import (
 type Options struct {
 	Log        *slog.Logger  // nil discards
 	QueueBytes int64         // what may wait to be committed; beyond it writers block. 0 is 64 MiB
-	Reserve    int64         // SQLite: bytes of free disk below which no push is accepted. 0 is 256 MiB, negative none
+	Reserve    int64         // SQLite: bytes of free disk below which no push, device or file is taken. 0 is 256 MiB, negative none
 	Keep       time.Duration // how long pushes and their reports are kept after they expired. 0 is 30 days
 	Readers    int           // connections for reading. 0 is by the number of processors; at most 64
 	Observe    func(Commit)  // called by the committer after each commit; must be quick. nil is nobody
@@ -123,6 +123,14 @@ func (s *Store) start(ctx context.Context) error {
 // lookup returns what follows FROM, as the dialect makes it.
 func (s *Store) lookup(table, where, column, param string, k kind) string {
 	return s.dialect.traits().lookup(table, where, column, param, k)
+}
+
+// reserved returns Unavailable if what is new must wait for room: the disk's reserve is for what ends or removes.
+func (s *Store) reserved() error {
+	if !s.low.Load() {
+		return nil
+	}
+	return &push.Error{Kind: push.Unavailable, Msg: "the disk's reserve is reached", Err: push.ErrNotQueued}
 }
 
 // onClose adds f to what Close does, before what was added earlier.

@@ -3,17 +3,16 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"slices"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// Tags returns the tags of all apps, removed ones too, in order of apps and ids.
+// Tags returns the tags of all apps that are there, removed ones too, in order of apps and ids.
 func (s *Store) Tags(ctx context.Context) ([]push.Tag, error) {
 	var all []push.Tag
 	err := s.read.each(ctx, `SELECT app, id, name, created, removed FROM tag
-		WHERE app NOT IN (SELECT id FROM app WHERE doomed = 1) ORDER BY app, id`, func(rows *sql.Rows) error {
+		WHERE app IN (SELECT id FROM app WHERE doomed = 0) ORDER BY app, id`, func(rows *sql.Rows) error {
 		var t push.Tag
 		var created, removed int64
 		err := rows.Scan(&t.App, &t.ID, &t.Name, &created, &removed)
@@ -25,12 +24,16 @@ func (s *Store) Tags(ctx context.Context) ([]push.Tag, error) {
 }
 
 // AddTag stores a new tag. Conflict with Field "tags" if its name or id is taken; an id is, also when its tag was removed.
+// NotFound with Field "app".
 func (s *Store) AddTag(ctx context.Context, tag push.Tag) error {
 	const op = "sqlstore.AddTag"
 	if tag.App == 0 || tag.ID == 0 || !plain(tag.Name) {
 		return push.Wrap(op, invalid("tags", "a tag has an app, an id and a name"))
 	}
 	err := s.commit.do(ctx, 128+len(tag.Name), func(t *tx) error {
+		if err := t.appThere(tag.App); err != nil {
+			return err
+		}
 		all := []push.Tag{tag}
 		if err := t.tagsFree(tag.App, all); err != nil {
 			return err
@@ -40,16 +43,25 @@ func (s *Store) AddTag(ctx context.Context, tag push.Tag) error {
 	return push.Wrap(op, err)
 }
 
-// tagsFree returns Conflict if a name or an id of all is taken.
+// tagsDistinct returns Conflict if two of all have one name, or one id.
+func tagsDistinct(all []push.Tag) error {
+	ids, names := make(map[push.TagID]bool, len(all)), make(map[string]bool, len(all))
+	for _, tag := range all {
+		if ids[tag.ID] || names[tag.Name] {
+			return tagTaken
+		}
+		ids[tag.ID], names[tag.Name] = true, true
+	}
+	return nil
+}
+
+// tagsFree returns Conflict if a name or an id of all, which are distinct, is taken.
 func (t *tx) tagsFree(app push.AppID, all []push.Tag) error {
 	if len(all) == 0 {
 		return nil
 	}
 	ids, names := make([]push.TagID, len(all)), make([]string, len(all))
 	for i, tag := range all {
-		if slices.Contains(ids[:i], tag.ID) || slices.Contains(names[:i], tag.Name) {
-			return tagTaken
-		}
 		ids[i], names[i] = tag.ID, tag.Name
 	}
 	taken, err := t.one("SELECT 1 FROM "+t.lookup("tag", "app = ?1", "id", "?2", ints)+
@@ -79,7 +91,7 @@ func (s *Store) RemoveTag(ctx context.Context, app push.AppID, id push.TagID, at
 	err := s.commit.do(ctx, 64, func(t *tx) error {
 		n, err := t.exec("UPDATE tag SET removed = ? WHERE app = ? AND id = ? AND removed = 0", millis(at), int64(app), int64(id))
 		if err == nil && n == 0 {
-			err = orNotFound(nil, "no such tag")
+			err = notFound("no such tag")
 		}
 		return err
 	})

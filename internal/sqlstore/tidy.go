@@ -285,13 +285,13 @@ func (s *Store) tidyApps(ctx context.Context, _ time.Time, _ func() bool) error 
 	return err
 }
 
-// purge removes what a deleted app has left, in slices, and then its row.
+// purge removes what a deleted app has left, in slices, and then its row. The change feed is left alone: its rows go in time.
 func (s *Store) purge(ctx context.Context, app push.AppID) error {
 	always := func() bool { return ctx.Err() == nil }
 	id := int64(app)
 	for _, statement := range []string{
 		"DELETE FROM device WHERE app = ?1 AND ordinal IN (SELECT ordinal FROM device WHERE app = ?1 LIMIT ?2)",
-		"DELETE FROM alias WHERE app = ?1 AND (type, value, ordinal) IN (SELECT type, value, ordinal FROM alias WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM alias WHERE app = ?1 AND (type, value, at, ordinal) IN (SELECT type, value, at, ordinal FROM alias WHERE app = ?1 LIMIT ?2)",
 		"DELETE FROM tag WHERE app = ?1 AND id IN (SELECT id FROM tag WHERE app = ?1 LIMIT ?2)",
 		"DELETE FROM file WHERE app = ?1 AND id IN (SELECT id FROM file WHERE app = ?1 LIMIT ?2)",
 		"DELETE FROM dedupe WHERE app = ?1 AND (namespace, key) IN (SELECT namespace, key FROM dedupe WHERE app = ?1 LIMIT ?2)",
@@ -303,9 +303,6 @@ func (s *Store) purge(ctx context.Context, app push.AppID) error {
 	err := s.slices(ctx, always, blobSlice,
 		"DELETE FROM file_part WHERE app = ?1 AND (id, n) IN (SELECT id, n FROM file_part WHERE app = ?1 LIMIT ?2)", id)
 	if err != nil {
-		return err
-	}
-	if err := s.purgeChanges(ctx, app); err != nil {
 		return err
 	}
 	for full := true; full; {

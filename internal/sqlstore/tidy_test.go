@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -292,4 +293,81 @@ func TestSweepThatGivesUp(t *testing.T) {
 		}
 		eventually(t, "what it asked for is done", func() bool { return s.Depth() == 0 && s.InboxRows() == 0 })
 	}
+}
+
+// Rows that were made while the clock was ahead do not keep the feed from being trimmed.
+func TestFeedThatBeganWhileTheClockWasAhead(t *testing.T) {
+	for _, ahead := range []int{1, 400, 1400} {
+		t.Run(fmt.Sprint(ahead, " rows"), func(t *testing.T) {
+			databases(t, func(t *testing.T, url string) {
+				s := open(t, url, nil)
+				newApp(t, s)
+				var rows []push.DeviceRow
+				for o := range push.Ordinal(3000) {
+					rows = append(rows, benchDevice(o))
+				}
+				if err := s.ChangeDevices(t.Context(), push.DeviceChange{App: 1, Add: rows}); err != nil {
+					t.Fatal(err)
+				}
+				last, _, err := s.LastChange(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				alter(t, url, fmt.Sprintf("UPDATE change SET at = at + 31536000000 WHERE seq IN (SELECT seq FROM change ORDER BY seq LIMIT %d)", ahead))
+				now := time.Now()
+				sweep := func(now time.Time) int64 {
+					t.Helper()
+					for range 3 { // each has little time
+						if _, err := s.Sweep(t.Context(), now, 10); err != nil {
+							t.Fatal(err)
+						}
+					}
+					_, before, err := s.LastChange(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return before
+				}
+				if before := sweep(now.Add(29 * 24 * time.Hour)); before != 0 {
+					t.Errorf("after 29 days the feed begins after %d, want 0", before)
+				}
+				if before := sweep(now.Add(31 * 24 * time.Hour)); before != last {
+					t.Errorf("after 31 days the feed begins after %d, want %d", before, last)
+				}
+			})
+		})
+	}
+}
+
+// Parts of files that stay cost a sweep nothing, however many they are.
+func TestSweepOfFilesThatStay(t *testing.T) {
+	databases(t, func(t *testing.T, url string) {
+		s := open(t, url, nil)
+		newApp(t, s)
+		now := time.Now()
+		if err := s.AddFilePart(t.Context(), 1, "f", 0, []byte("a\n"), now.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.AddFile(t.Context(), push.File{App: 1, ID: "f", Lines: 1, Created: now, Expires: now.Add(24 * time.Hour)}, 0); err != nil {
+			t.Fatal(err)
+		}
+		alter(t, url, `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 200000)
+			INSERT INTO file_part (app, id, n, lines) SELECT 1, 'f', n, CAST('a' AS {blob}) FROM c`)
+		start := time.Now()
+		for range 1000 {
+			if n, err := s.SweepFiles(t.Context(), now.Add(time.Hour), 1000); err != nil || n != 0 {
+				t.Fatalf("got %d parts, %v, want 0", n, err)
+			}
+		}
+		if took := time.Since(start); took > 20*time.Second { // minutes, if the parts were looked at
+			t.Errorf("1000 sweeps that found nothing took %v", took)
+		}
+		start = time.Now()
+		if n, err := s.SweepFiles(t.Context(), now.Add(24*time.Hour), 1000); err != nil || n != 1000 {
+			t.Errorf("when the file expires: got %d parts, %v, want the limit", n, err)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("a sweep of 1000 parts took %v", took)
+		}
+	})
 }

@@ -138,10 +138,11 @@ func (w *writer) rawStmt(ctx context.Context, c any, query string, params int) (
 type tx struct {
 	ctx      context.Context
 	w        *writer
-	receipts []push.Receipt // what this commit adds to the receipt log
-	inbox    int            // rows that this commit adds to inboxes, less those that it takes away
-	ended    bool           // whether a bulk push ends in this commit, so that its target may be nobody's any more
-	failed   error          // the first statement's error; nothing may be committed after it
+	receipts []push.Receipt      // what this commit adds to the receipt log
+	inbox    int                 // rows that this commit adds to inboxes, less those that it takes away
+	apps     map[push.AppID]bool // that are known to be there: see appThere
+	ended    bool                // whether a bulk push ends in this commit, so that its target may be nobody's any more
+	failed   error               // the first statement's error; nothing may be committed after it
 }
 
 func (t *tx) fail(err error) error {

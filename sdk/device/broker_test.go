@@ -35,6 +35,10 @@ type broker struct {
 	judge func(payload string) mqtt.ReasonCode
 	// why goes with each refusal, where the protocol has words; "" is none.
 	why string
+	// silent has it answer nothing that a device publishes.
+	silent bool
+	// receiveMaximum is how many PUBLISHes it says it takes at a time; 0 says nothing.
+	receiveMaximum uint16
 	// hello is sent to a device when it has subscribed; nil is nothing.
 	hello func(id string, connection int) []string
 
@@ -158,7 +162,7 @@ func (b *broker) serve(c net.Conn) {
 	b.connects[id]++
 	n := b.connects[id]
 	b.mu.Unlock()
-	if l.write(&mqtt.Connack{}) != nil {
+	if l.write(&mqtt.Connack{Props: &mqtt.Properties{ReceiveMaximum: b.receiveMaximum}}) != nil {
 		return
 	}
 	for {
@@ -196,6 +200,9 @@ func (b *broker) packet(id string, n int, l *link, p mqtt.Packet) error {
 			said = p.Topic + " " + said
 		}
 		b.events <- said
+		if b.silent {
+			return nil
+		}
 		ack := &mqtt.Ack{Type: mqtt.TypePuback, PacketID: p.PacketID}
 		if b.judge != nil {
 			ack.Reason = b.judge(string(p.Payload))

@@ -43,8 +43,12 @@ var (
 	ErrRefused = errors.New("device: the server refused the identity")
 	// ErrTakenOver says that the same identity has connected from elsewhere. Only MQTT 5.0 can tell.
 	ErrTakenOver = errors.New("device: another connection has taken over")
-	// ErrNotConnected says that there is no connection to say something on.
+	// ErrNotConnected says that there is no connection to say something on: the server has not seen it.
 	ErrNotConnected = errors.New("device: not connected")
+	// ErrUnavailable says that the connection has ended before the server has answered, because it was lost or because the
+	// server cannot record anything now. Whether it has recorded what was said is not known: say it again, which does no harm,
+	// once there is a connection. Over MQTT 3.1.1 it may be a refusal too, and then it comes again.
+	ErrUnavailable = errors.New("device: not answered")
 )
 
 // A Device keeps one device connected. Its methods are safe for concurrent use; Run is called once.
@@ -176,8 +180,8 @@ func (d *Device) take() *session {
 }
 
 // Event reports what became of the push with id push, and returns when the server has it on disk. It may be called from
-// the handler. Errors are ErrNotConnected, ctx's, or the server's refusal; MQTT 3.1.1 has no refusal but a closed
-// connection.
+// the handler. Errors are ErrNotConnected, ErrUnavailable, ctx's, after which the server may have it all the same, ErrInvalid,
+// or another refusal of the server.
 func (d *Device) Event(ctx context.Context, push string, e Event) error {
 	return d.say(ctx, "event", "event", fmt.Appendf(nil, `{"push":%q,"event":%q}`, push, e))
 }

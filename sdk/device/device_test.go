@@ -322,7 +322,11 @@ func TestRegister(t *testing.T) {
 	}))
 	defer srv.Close()
 	r := device.Registration{AppKey: "k", AppSecret: "s", Platform: "android", InstallID: "0123456789abcdef", Attributes: map[string]string{"brand": "x"}}
-	plain := r
+	plain, odd := r, r
+	odd.InstallID = "0123456789abcde\xff" // would be U+FFFD, as many others
+	if _, err := device.Register(t.Context(), srv.URL, odd, nil); !errors.Is(err, device.ErrInvalid) || body != "" {
+		t.Errorf("an id that is not UTF-8: got %v and %q, want ErrInvalid and no request", err, body)
+	}
 	r.PreviousID, r.PreviousProof = "old-7", "00ff"
 	id, err := device.Register(t.Context(), srv.URL+"/", r, &device.RegisterOptions{Current: &phone})
 	if err != nil {

@@ -5,13 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/carillonpush/carillon/internal/mqtt"
 )
 
-// Errors of what a device says, beside those of Run. Only MQTT 5.0 can tell them; 3.1.1 closes the connection.
+// Errors of what a device says, beside ErrNotConnected and ErrUnavailable. That the server refuses it only MQTT 5.0 can tell;
+// 3.1.1 closes the connection, which is ErrUnavailable.
 var (
-	// ErrInvalid says that the server cannot read what was said, or does not allow it: a tag too long, more than 4 KiB.
+	// ErrInvalid says that the server cannot read what was said, or does not allow it: a tag too long, text that is not UTF-8,
+	// more than 4 KiB.
 	ErrInvalid = errors.New("device: not valid")
 	// ErrTooMany says that a limit of the app is reached: of tags, or of aliases.
 	ErrTooMany = errors.New("device: a limit is reached")
@@ -29,7 +34,8 @@ type edit struct {
 
 // SetAlias makes the device the only owner of an alias. An alias is unique within its type; typ may be "". Like all methods
 // that say what the device is called, SetAlias returns when the server has it on disk. One called after another has returned
-// takes effect after it. Errors are ErrNotConnected, ctx's, ErrInvalid, ErrTooMany, or another refusal of the server.
+// takes effect after it. Errors are ErrNotConnected, ErrUnavailable, ctx's, after which the server may have it all the same,
+// ErrInvalid, ErrTooMany, or another refusal of the server.
 func (d *Device) SetAlias(ctx context.Context, typ, value string) error {
 	return d.edit(ctx, "alias", edit{Op: "put", Type: &typ, Value: &value})
 }
@@ -92,8 +98,30 @@ func (d *Device) SetAttributes(ctx context.Context, attributes map[string]string
 	return d.edit(ctx, "attributes", edit{Op: "add", Attributes: attributes})
 }
 
+// mustBeText returns ErrInvalid if something is not UTF-8. encoding/json would put U+FFFD in its place, so that the device
+// would say something else.
+func mustBeText(what string, attributes map[string]string, texts ...string) error {
+	all := slices.Concat(texts, slices.Collect(maps.Keys(attributes)), slices.Collect(maps.Values(attributes)))
+	if slices.ContainsFunc(all, func(s string) bool { return !utf8.ValidString(s) }) {
+		return fmt.Errorf("%w: %s: is not UTF-8", ErrInvalid, what)
+	}
+	return nil
+}
+
 // edit publishes e.
 func (d *Device) edit(ctx context.Context, what string, e edit) error {
+	var texts []string
+	if e.Tags != nil {
+		texts = slices.Clone(*e.Tags)
+	}
+	for _, s := range []*string{e.Type, e.Value, e.Account} {
+		if s != nil {
+			texts = append(texts, *s)
+		}
+	}
+	if err := mustBeText(what, e.Attributes, texts...); err != nil {
+		return err
+	}
 	payload, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("device: %s: %w", what, err)
@@ -101,8 +129,15 @@ func (d *Device) edit(ctx context.Context, what string, e edit) error {
 	return d.say(ctx, "device/"+what, what, payload)
 }
 
+// maxSaid is the most bytes that the server takes of what a device says at a time. What is far above it would end the
+// connection, and that is no answer.
+const maxSaid = 4 << 10
+
 // say publishes what the device has to say, and returns when it is answered.
 func (d *Device) say(ctx context.Context, topic, what string, payload []byte) error {
+	if len(payload) > maxSaid {
+		return fmt.Errorf("%w: %s: has %d bytes, more than %d", ErrInvalid, what, len(payload), maxSaid)
+	}
 	d.mu.Lock()
 	s := d.current
 	d.mu.Unlock()

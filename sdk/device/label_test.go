@@ -74,7 +74,7 @@ func TestLabelsAreRefused(t *testing.T) {
 		{"what cannot be read", mqtt.PayloadFormatInvalid, 5, device.ErrInvalid, "payload format invalid: the server's words"},
 		{"too many", mqtt.QuotaExceeded, 5, device.ErrTooMany, "quota exceeded: the server's words"},
 		{"removed", mqtt.NotAuthorized, 5, nil, "tags refused: not authorized: the server's words"},
-		{"MQTT 3.1.1 closes", mqtt.QuotaExceeded, 4, nil, "closed"},
+		{"MQTT 3.1.1 closes", mqtt.QuotaExceeded, 4, device.ErrUnavailable, "not answered"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBroker(t, func(b *broker) {

@@ -81,7 +81,7 @@ func (e *Error) Error() string {
 const maxAnswer = 1 << 20
 
 // Register registers a device at the server with base URL server. It does not retry. The error is an *Error if the
-// server refused.
+// server refused, and ErrInvalid if r has text that is not UTF-8.
 func Register(ctx context.Context, server string, r Registration, opts *RegisterOptions) (Identity, error) {
 	if opts == nil {
 		opts = new(RegisterOptions)
@@ -89,6 +89,9 @@ func Register(ctx context.Context, server string, r Registration, opts *Register
 	client := opts.HTTPClient
 	if client == nil {
 		client = &http.Client{Timeout: 30 * time.Second}
+	}
+	if err := mustBeText("register", r.Attributes, r.AppKey, r.AppSecret, r.Platform, r.InstallID, r.PreviousID, r.PreviousProof); err != nil {
+		return Identity{}, err
 	}
 	body, err := json.Marshal(r)
 	if err != nil {

@@ -19,7 +19,7 @@ const (
 	// acknowledgements; at QoS 0 a slow handler ends up slowing the connection.
 	queued = 1024
 
-	// unanswered is how many events may wait for their PUBACK at a time, unless the server wants fewer.
+	// unanswered is how many PUBLISHes of ours may wait for their PUBACK at a time, unless the server wants fewer.
 	unanswered = 16
 
 	writeTimeout = 10 * time.Second
@@ -39,7 +39,7 @@ type session struct {
 	keepAlive time.Duration
 	inbox     chan incoming
 	done      chan struct{} // closed by close
-	slots     chan struct{} // one for each PUBLISH of ours that waits; replaced only before the session is used
+	slots     chan struct{} // one for each PUBLISH of ours without a PUBACK; replaced only before the session is used
 
 	mu      sync.Mutex // guards writing to conn, and the fields below
 	buf     []byte
@@ -202,6 +202,7 @@ func (s *session) receive(p mqtt.Packet) error {
 		delete(s.waiting, p.PacketID)
 		s.mu.Unlock()
 		if waits != nil {
+			<-s.slots
 			a := answer{reason: p.Reason}
 			if p.Props != nil {
 				a.why = p.Props.ReasonString
@@ -242,33 +243,49 @@ func (s *session) handle(ctx context.Context, handler func(context.Context, Mess
 	}
 }
 
-// publish sends a message at QoS 1 and waits for its PUBACK.
+// publish sends a message at QoS 1 and waits for its PUBACK. Its slot and its packet id are free again when that has come,
+// however long publish has waited: until then the server counts the PUBLISH as one that is under way.
 func (s *session) publish(ctx context.Context, topic string, payload []byte) (answer, error) {
 	select {
 	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
 	case <-s.done:
-		return answer{}, errClosed
+		return answer{}, ErrNotConnected // nothing was sent
 	case <-ctx.Done():
 		return answer{}, ctx.Err()
 	}
 	answered := make(chan answer, 1)
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return answer{}, ErrNotConnected
+	}
 	id := s.freeID()
 	s.waiting[id] = answered
 	err := s.writeLocked(&mqtt.Publish{Topic: topic, QoS: mqtt.AtLeastOnce, PacketID: id, Payload: payload})
 	s.mu.Unlock()
 	if err != nil {
-		return answer{}, fmt.Errorf("device: %w", err)
+		s.close(err) // a part of it may be written
 	}
 	select {
 	case a := <-answered:
 		return a, nil
 	case <-s.done:
-		return answer{}, errClosed
+		return s.last(answered)
 	case <-ctx.Done():
-		return answer{}, ctx.Err() // the id stays taken, since the answer may still come
+		return answer{}, ctx.Err()
 	}
+}
+
+// last returns the answer that came before the connection ended, if one did.
+func (s *session) last(answered <-chan answer) (answer, error) {
+	select {
+	case a := <-answered:
+		return a, nil
+	default:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return answer{}, fmt.Errorf("%w: %w", ErrUnavailable, s.cause)
 }
 
 // freeID returns a packet id that no PUBLISH waits with. mu is held.

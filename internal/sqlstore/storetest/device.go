@@ -152,13 +152,14 @@ func testChangeRefused(t *testing.T, p *Ports) {
 		{"a tag's name that is taken", push.DeviceChange{Tags: []push.Tag{{App: 1, ID: 3, Name: "taken"}}}, push.Conflict, "tags"},
 		{"a tag's id that is taken", push.DeviceChange{Tags: []push.Tag{{App: 1, ID: 1, Name: "other"}}}, push.Conflict, "tags"},
 		{"one tag twice", push.DeviceChange{Tags: []push.Tag{{App: 1, ID: 3, Name: "new"}}}, push.Conflict, "tags"},
-		{"a tag of another app", push.DeviceChange{Tags: []push.Tag{{App: 2, ID: 3, Name: "x"}}}, push.Invalid, "tags"},
-		{"an alias of nobody", push.DeviceChange{Aliases: []push.AliasEdit{{Ordinal: 77, Op: push.Add, Alias: push.Alias{Value: "a"}}}}, push.NotFound, ""},
-		{"an alias of a removed device", push.DeviceChange{Aliases: []push.AliasEdit{{Ordinal: 3, Op: push.Put, Alias: push.Alias{Value: "a"}}}}, push.NotFound, ""},
+		{"a tag of another app", push.DeviceChange{Tags: []push.Tag{{App: 2, ID: 3, Name: "x"}}}, push.Invalid, "tags[1]"},
+		{"an alias of nobody", push.DeviceChange{Aliases: []push.AliasEdit{{Ordinal: 77, Op: push.Add, Alias: push.Alias{Value: "a"}}}}, push.NotFound, "aliases[1]"},
+		{"an alias of a removed device", push.DeviceChange{Aliases: []push.AliasEdit{{Ordinal: 3, Op: push.Put, Alias: push.Alias{Value: "a"}}}}, push.NotFound, "aliases[1]"},
 		{"an alias of a device that is being removed", push.DeviceChange{
 			Save:    with(2, func(d *push.DeviceRow) { d.Removed = noon }),
-			Aliases: []push.AliasEdit{{Ordinal: 2, Op: push.Add, Alias: push.Alias{Value: "a"}}},
-		}, push.NotFound, ""},
+			Aliases: []push.AliasEdit{{Ordinal: 1, Op: push.Add, Alias: push.Alias{Value: "a"}}, {Ordinal: 2, Op: push.Add, Alias: push.Alias{Value: "a"}}},
+		}, push.NotFound, "aliases[2]"},
+		{"an alias that is none", push.DeviceChange{Aliases: []push.AliasEdit{{Ordinal: 1, Op: push.Add, Alias: push.Alias{Value: "\xff"}}}}, push.Invalid, "aliases[1]"},
 		{"an alias too many", push.DeviceChange{
 			Limits:  push.AliasLimits{PerDevice: 1},
 			Aliases: []push.AliasEdit{{Ordinal: 1, Op: push.Add, Alias: push.Alias{Value: "a"}}, {Ordinal: 50, Op: push.Add, Alias: push.Alias{Value: "b"}}},
@@ -412,6 +413,63 @@ func testChanges(t *testing.T, p *Ports) {
 	if err != nil || last != all[len(all)-1].Seq || before != 0 {
 		t.Errorf("the ends: got %d, %d, %v, want %d, 0", last, before, err, all[len(all)-1].Seq)
 	}
+}
+
+// testChangesBytes reads rows that say much one page after another.
+func testChangesBytes(t *testing.T, p *Ports) {
+	ctx := t.Context()
+	const n, size = 40, 2000 // each in a chunk of its own: 40 KB a row
+	var rows []push.DeviceRow
+	var ordinals []push.Ordinal
+	for i := range push.Ordinal(size) {
+		d := device(1, i<<16+7)
+		rows, ordinals = append(rows, d), append(ordinals, d.Ref.Ordinal)
+	}
+	add(t, p, rows...)
+	last, _, err := p.Feed.LastChange(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range push.Day(n) {
+		if err := p.Activity.Touch(ctx, 1, push.DayOf(noon)+1+i, ordinals); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := save(t, p, rows[0]); err != nil {
+		t.Fatal(err)
+	}
+	var all []push.Change
+	pages := 0
+	for {
+		page, err := p.Feed.Changes(ctx, last, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		bytes := 0
+		for _, c := range page {
+			for _, chunk := range c.Devices {
+				bytes += len(chunk.Bits)
+			}
+		}
+		if bytes > 1<<20 {
+			t.Errorf("a page of %d rows has %d bytes, want at most 1 MiB", len(page), bytes)
+		}
+		pages++
+		all, last = append(all, page...), page[len(page)-1].Seq
+	}
+	if len(all) != n+1 || pages < 2 || pages > 5 {
+		t.Fatalf("got %d rows in %d pages, want %d in few", len(all), pages, n+1)
+	}
+	for i, c := range all[:n] {
+		set, err := ordset.FromChunks(c.Devices)
+		if err != nil || c.What != "active" || c.Day != push.DayOf(noon)+1+push.Day(i) || set.Len() != size {
+			t.Errorf("row %d: got %q of day %d with %d devices, %v", i, c.What, c.Day, set.Len(), err)
+		}
+	}
+	same(t, "the row after them", all[n].What, "attributes")
 }
 
 // testChangesOver follows the feed to its end. Changes are made at the time of the machine's clock.

@@ -41,10 +41,10 @@ func testFiles(t *testing.T, p *Ports) {
 	_, err = parts(t, p, 1, f.ID)
 	fails(t, "read before it is complete", err, push.NotFound, "")
 	upload(t, p, 1, f.ID, noon.Add(time.Hour), big) // a part that was in doubt comes again
-	if err := p.Files.AddFile(ctx, f); err != nil {
+	if err := p.Files.AddFile(ctx, f, 0); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, "complete twice", p.Files.AddFile(ctx, f), push.Conflict, "file")
+	fails(t, "complete twice", p.Files.AddFile(ctx, f, 0), push.Conflict, "file")
 	fails(t, "a part that comes late", p.Files.AddFilePart(ctx, 1, f.ID, 3, []byte("c\n"), f.Expires), push.Conflict, "file")
 
 	p = p.Reopen(t)
@@ -68,11 +68,52 @@ func testFiles(t *testing.T, p *Ports) {
 		t.Errorf("until yield fails: got %v after %d parts, want the error after one", err, n)
 	}
 	empty := push.File{ID: "f2", App: 1, Created: noon, Expires: noon.Add(time.Hour)}
-	if err := p.Files.AddFile(ctx, empty); err != nil {
+	if err := p.Files.AddFile(ctx, empty, 0); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := parts(t, p, 1, empty.ID); err != nil || len(all) != 0 {
 		t.Errorf("parts of an empty file: got %d, %v, want none", len(all), err)
+	}
+}
+
+func testFilesLimit(t *testing.T, p *Ports) {
+	ctx := t.Context()
+	const most = 100
+	put := func(app push.AppID, id push.FileID, bytes int, created time.Time) error {
+		t.Helper()
+		upload(t, p, app, id, created.Add(time.Hour), "a\n")
+		return p.Files.AddFile(ctx, push.File{ID: id, App: app, Lines: 1, Bytes: bytes, Created: created, Expires: created.Add(time.Hour)}, most)
+	}
+	for _, tt := range []struct {
+		name    string
+		app     push.AppID
+		bytes   int
+		created time.Time
+		want    bool
+	}{
+		{"too large by itself", 1, most + 1, noon, false},
+		{"as large as may be", 1, most - 10, noon, true},
+		{"too large with the other", 1, 11, noon, false},
+		{"of another app", 2, most, noon, true},
+		{"as large as may be with the other", 1, 10, noon.Add(time.Minute), true},
+		{"nothing more", 1, 1, noon.Add(time.Hour - time.Millisecond), false},
+		{"when one has expired", 1, most - 10, noon.Add(time.Hour), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := put(tt.app, push.FileID(tt.name), tt.bytes, tt.created)
+			_, find := p.Files.FindFile(ctx, tt.app, push.FileID(tt.name), tt.created)
+			if tt.want {
+				if err != nil || find != nil {
+					t.Errorf("got %v, and then %v, want it there", err, find)
+				}
+				return
+			}
+			fails(t, "the file", err, push.TooMany, "file")
+			fails(t, "find it", find, push.NotFound, "")
+		})
+	}
+	if err := p.Files.AddFile(ctx, push.File{ID: "free", App: 1, Bytes: 1 << 40, Created: noon, Expires: noon.Add(time.Hour)}, 0); err != nil {
+		t.Errorf("without a limit: %v", err)
 	}
 }
 
@@ -91,7 +132,7 @@ func testFilesExpire(t *testing.T, p *Ports) {
 	upload(t, p, 1, "never", day, "n\n")
 	upload(t, p, 2, long.ID, day, "of another app\n")
 	for _, f := range []push.File{long, short} {
-		if err := p.Files.AddFile(ctx, f); err != nil {
+		if err := p.Files.AddFile(ctx, f, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,7 +159,14 @@ func testFilesExpire(t *testing.T, p *Ports) {
 	fails(t, "a file that goes", err, push.NotFound, "")
 	sweep("after that", short.Expires, 1000, n-100)
 	sweep("when uploads are given up", day, 1000, 2)
-	sweep("again", day, 1000, 0)
+	late := push.File{ID: "never", App: 1, Lines: 2, Created: noon, Expires: noon.Add(7 * 24 * time.Hour)}
+	fails(t, "a file whose upload was given up", p.Files.AddFile(ctx, late, 0), push.Conflict, "file")
+	if err := p.Files.AddFilePart(ctx, 1, "never", 1, []byte("m\n"), day.Add(time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "a file whose first part has gone", p.Files.AddFile(ctx, late, 0), push.Conflict, "file")
+	sweep("when that is given up", day.Add(time.Millisecond), 1000, 1)
+	sweep("again", day.Add(time.Hour), 1000, 0)
 	if all, err := parts(t, p, 1, long.ID); err != nil || len(all) != 2 {
 		t.Errorf("a file that is there: got %d parts, %v, want 2", len(all), err)
 	}

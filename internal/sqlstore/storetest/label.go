@@ -48,7 +48,7 @@ func testTags(t *testing.T, p *Ports) {
 // holders returns who has the names.
 func holders(t *testing.T, p *Ports, app push.AppID, names push.Names) []push.Holder {
 	t.Helper()
-	all, err := p.Devices.Holders(t.Context(), app, names)
+	all, err := p.Devices.Holders(t.Context(), app, names, 0)
 	if err != nil {
 		t.Fatalf("holders: %v", err)
 	}
@@ -122,8 +122,67 @@ func testHolders(t *testing.T, p *Ports) {
 	} {
 		t.Run(tt.name, func(t *testing.T) { same(t, "holders", holders(t, p, tt.app, tt.names), tt.want) })
 	}
-	_, err := p.Devices.Holders(t.Context(), 1, push.Names{Values: []string{"x"}})
+	_, err := p.Devices.Holders(t.Context(), 1, push.Names{Values: []string{"x"}}, 0)
 	fails(t, "no kind", err, push.Invalid, "kind")
+}
+
+// testHoldersLimit has names that many devices share, so that they are read page by page.
+func testHoldersLimit(t *testing.T, p *Ports) {
+	const n = 5000 // more than one read takes
+	var rows []push.DeviceRow
+	var edits []push.AliasEdit
+	var ordinals []push.Ordinal
+	for o := range push.Ordinal(n) {
+		d := device(1, o)
+		d.Account, d.Phone = "all", "1"
+		if o%1000 == 999 {
+			d.Account = "few"
+		}
+		rows = append(rows, d)
+		edits = append(edits, edit(push.Add, n-1-o, "", "all"))
+		ordinals = append(ordinals, o)
+	}
+	edits = append(edits, edit(push.Add, 3, "", "few"), edit(push.Add, 1, "", "few"))
+	err := p.Devices.ChangeDevices(t.Context(), push.DeviceChange{App: 1, Add: rows, Aliases: edits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reversed := slices.Clone(ordinals)
+	slices.Reverse(reversed)
+	without := func(o push.Ordinal) bool { return o%1000 == 999 }
+	all := slices.DeleteFunc(slices.Clone(ordinals), without)
+	few := []push.Ordinal{999, 1999, 2999, 3999, 4999}
+	for _, tt := range []struct {
+		name  string
+		names push.Names
+		want  []push.Ordinal
+	}{
+		{"a phone", push.Names{Kind: push.ByPhone, Values: []string{"1", "2"}}, ordinals},
+		{"accounts, the larger first", push.Names{Kind: push.ByAccount, Values: []string{"none", "all", "few", "all"}}, slices.Concat(all, few)},
+		{"accounts, the larger last", push.Names{Kind: push.ByAccount, Values: []string{"few", "all"}}, slices.Concat(few, all)},
+		{"aliases, the larger first", push.Names{Kind: push.ByAlias, Values: []string{"all", "few"}}, append(slices.Clone(reversed), 3, 1)},
+		{"aliases, the larger last", push.Names{Kind: push.ByAlias, Values: []string{"few", "all"}}, append([]push.Ordinal{3, 1}, reversed...)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, limit := range []int{0, 1, 7, 4096, 4097, n + 1, n + 2, n + 3} {
+				got, err := p.Devices.Holders(t.Context(), 1, tt.names, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var found []push.Ordinal
+				for _, h := range got {
+					found = append(found, h.Ordinal)
+				}
+				want := tt.want
+				if limit > 0 {
+					want = want[:min(limit, len(want))]
+				}
+				if !slices.Equal(found, want) {
+					t.Errorf("limit %d: got %d holders, want %d, in order", limit, len(found), len(want))
+				}
+			}
+		})
+	}
 }
 
 // aliases returns the aliases of devices as texts.
@@ -178,7 +237,7 @@ func testAliases(t *testing.T, p *Ports) {
 		})
 	}
 	same(t, "of another app", len(aliases(t, p, 2, 0, 1)), 0)
-	fails(t, "no alias", editAliases(t, p, push.AliasLimits{}, edit(push.Add, 0, "", "")), push.Invalid, "aliases")
+	fails(t, "no alias", editAliases(t, p, push.AliasLimits{}, edit(push.Add, 0, "", "a"), edit(push.Add, 0, "", "")), push.Invalid, "aliases[1]")
 }
 
 func testAliasLimits(t *testing.T, p *Ports) {
@@ -226,6 +285,25 @@ func testAliasEvict(t *testing.T, p *Ports) {
 	same(t, "who was pushed out has a row", feed[5:], []string{
 		"1/0 aliases", "1/1 aliases", "1/0 aliases", "1/2 aliases", "1/1 aliases", "1/3 aliases",
 	})
+	// Who ended it and came again is the newest, and who put it is as old as before, also within one change.
+	for _, tt := range []struct {
+		name  string
+		edits []push.AliasEdit
+		want  map[push.Ordinal][]string
+	}{
+		{"came again", []push.AliasEdit{edit(push.Delete, 1, "", "z"), edit(push.Add, 1, "", "z"), edit(push.Add, 3, "", "z")}, map[push.Ordinal][]string{1: {":z"}, 3: {":z"}}},
+		{"put it", []push.AliasEdit{edit(push.Put, 1, "", "z"), edit(push.Add, 2, "", "z"), edit(push.Add, 3, "", "z")}, map[push.Ordinal][]string{2: {":z"}, 3: {":z"}}},
+	} {
+		limits := push.AliasLimits{Devices: 2, Evict: true}
+		err := editAliases(t, p, limits, slices.Concat([]push.AliasEdit{
+			edit(push.Delete, 1, "", ""), edit(push.Delete, 2, "", ""), edit(push.Delete, 3, "", ""),
+			edit(push.Add, 1, "", "z"), edit(push.Add, 2, "", "z"),
+		}, tt.edits)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, tt.name, aliases(t, p, 1, 1, 2, 3), tt.want)
+	}
 }
 
 // testAliasModel makes random changes and compares with rules that are written down another way: one list of who has what,

@@ -131,28 +131,45 @@ func Test(t *testing.T, open func(t *testing.T) *Ports) {
 		{"the log is in order", testLog},
 		{"apps and credentials", testApps},
 		{"a deleted app leaves nothing", testDeleteApp},
-		{"devices", testDevices},
-		{"a change is all or nothing", testChangeRefused},
-		{"what is unique is handed over in one change", testHandOver},
-		{"changes at once", testChangesAtOnce},
-		{"scan the index", testScan},
-		{"holders of every name", testHolders},
-		{"tags", testTags},
-		{"aliases", testAliases},
-		{"aliases within limits", testAliasLimits},
-		{"aliases that push the oldest out", testAliasEvict},
-		{"aliases change as their rules say", testAliasModel},
-		{"a device that is removed loses its aliases", testAliasRemoved},
-		{"the change feed is in order", testChanges},
-		{"the change feed goes back a month", testChangesOver},
-		{"activity", testTouch},
-		{"files", testFiles},
-		{"files expire", testFilesExpire},
+		{"an app that is not there has nothing", testNoApp},
+		{"devices", withApps(testDevices)},
+		{"a change is all or nothing", withApps(testChangeRefused)},
+		{"what is unique is handed over in one change", withApps(testHandOver)},
+		{"changes at once", withApps(testChangesAtOnce)},
+		{"scan the index", withApps(testScan)},
+		{"holders of every name", withApps(testHolders)},
+		{"holders within a limit", withApps(testHoldersLimit)},
+		{"tags", withApps(testTags)},
+		{"aliases", withApps(testAliases)},
+		{"aliases within limits", withApps(testAliasLimits)},
+		{"aliases that push the oldest out", withApps(testAliasEvict)},
+		{"aliases change as their rules say", withApps(testAliasModel)},
+		{"a device that is removed loses its aliases", withApps(testAliasRemoved)},
+		{"the change feed is in order", withApps(testChanges)},
+		{"the change feed is paged by bytes, too", withApps(testChangesBytes)},
+		{"the change feed goes back a month", withApps(testChangesOver)},
+		{"activity", withApps(testTouch)},
+		{"files", withApps(testFiles)},
+		{"files within a limit", withApps(testFilesLimit)},
+		{"files expire", withApps(testFilesExpire)},
 		{"a record has an id", testRecordID},
 		{"meta", testMeta},
 		{"a restart changes nothing", testRestart},
 	} {
 		t.Run(suite.name, func(t *testing.T) { suite.run(t, open(t)) })
+	}
+}
+
+// withApps has a suite begin with apps 1 and 2.
+func withApps(suite func(t *testing.T, p *Ports)) func(t *testing.T, p *Ports) {
+	return func(t *testing.T, p *Ports) {
+		for id := range push.AppID(2) {
+			app, err := p.Apps.CreateApp(t.Context(), push.App{Name: fmt.Sprint("app ", id+1)}, nil)
+			if err != nil || app.ID != id+1 {
+				t.Fatalf("create an app: got id %d, %v, want %d", app.ID, err, id+1)
+			}
+		}
+		suite(t, p)
 	}
 }
 

@@ -50,8 +50,8 @@ CREATE TABLE device (
 );
 CREATE UNIQUE INDEX device_install ON device (app, install) WHERE removed = 0;
 CREATE UNIQUE INDEX device_previous ON device (app, previous) WHERE removed = 0 AND previous <> '';
-CREATE INDEX device_account ON device (app, account) WHERE account <> '';
-CREATE INDEX device_phone ON device (app, phone) WHERE phone <> '';
+CREATE INDEX device_account ON device (app, account, ordinal) WHERE removed = 0 AND account <> '';
+CREATE INDEX device_phone ON device (app, phone, ordinal) WHERE removed = 0 AND phone <> '';
 
 -- A tag's id is never given again, so a tag that was removed stays.
 CREATE TABLE tag (
@@ -64,14 +64,14 @@ CREATE TABLE tag (
 );
 CREATE UNIQUE INDEX tag_name ON tag (app, name) WHERE removed = 0;
 
--- Registered devices only.
+-- Registered devices only; a device has an alias once. The owners of an alias stand together, the oldest first.
 CREATE TABLE alias (
     app     BIGINT NOT NULL,
     type    TEXT NOT NULL,
     value   TEXT NOT NULL,
     ordinal BIGINT NOT NULL,
     at      BIGINT NOT NULL, -- microseconds: the order in which aliases were given, no two alike
-    PRIMARY KEY (app, type, value, ordinal)
+    PRIMARY KEY (app, type, value, at, ordinal)
 );
 CREATE INDEX alias_device ON alias (app, ordinal, at);
 
@@ -84,10 +84,11 @@ CREATE TABLE change (
     data    BYTEA -- of many devices: see packActive
 );
 
--- Uploaded files. Parts are there before their file is; those whose file never came go when they expire.
+-- Uploaded files, from their first part on.
 CREATE TABLE file (
     app     BIGINT NOT NULL,
     id      TEXT NOT NULL,
+    state   BIGINT NOT NULL, -- 0: being uploaded, 1: complete, 2: being removed
     lines   BIGINT NOT NULL,
     bytes   BIGINT NOT NULL,
     created BIGINT NOT NULL,
@@ -101,10 +102,8 @@ CREATE TABLE file_part (
     id      TEXT NOT NULL,
     n       BIGINT NOT NULL,
     lines   BYTEA NOT NULL,
-    expires BIGINT NOT NULL,
     PRIMARY KEY (app, id, n)
 );
-CREATE INDEX file_part_expires ON file_part (expires);
 
 -- Bulk pushes. A direct push is a row of its day's table.
 CREATE TABLE push (
