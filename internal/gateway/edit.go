@@ -33,7 +33,7 @@ func isEditTopic(topic string) bool {
 //	                   neither type nor value takes all aliases. A type that is missing is "".
 //	device/tags        {"op", "tags": […]}: put has the device carry these only, even if they are none; add and delete name at
 //	                   least one, but delete of no "tags" takes all.
-//	device/account     {"op", "account"}: put and add log in; delete logs out whoever is, and need not name it.
+//	device/account     {"op", "account"}: put and add log in; delete logs out that account, or without a name whoever is.
 //	device/attributes  {"op", "attributes": {…}}: put has the device have these only; add changes what is named, where "" removes
 //	                   it; delete removes what is named, whatever its value.
 //
@@ -175,7 +175,7 @@ func (f *fields) tags(e *push.LabelEdit) {
 func (f *fields) account(e *push.LabelEdit) {
 	name, there := f.text("account")
 	switch {
-	case e.Op == push.Delete:
+	case !there && e.Op == push.Delete:
 		e.Account = new(string)
 	case !there:
 		f.refuse("account", "is missing")

@@ -183,7 +183,7 @@ func TestParseEdit(t *testing.T) {
 		{"a login", account, `{"op":"put","account":"ann"}`, `put account "ann"`},
 		{"another way to say it", account, `{"op":"add","account":"ann"}`, `add account "ann"`},
 		{"a logout", account, `{"op":"delete"}`, `delete account ""`},
-		{"a logout that names the account", account, `{"op":"delete","account":"ann"}`, `delete account ""`},
+		{"a logout that names the account", account, `{"op":"delete","account":"ann"}`, `delete account "ann"`},
 		{"a login of nobody", account, `{"op":"put","account":""}`, `account:`},
 		{"a login without a name", account, `{"op":"put"}`, `account:`},
 		{"a logout of a number", account, `{"op":"delete","account":1}`, `account:`},
