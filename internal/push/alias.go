@@ -27,7 +27,7 @@ func (a Aliases) validate() error {
 	if err := validateAliasType(a.Type); err != nil {
 		return err
 	}
-	return within("values", names(a.Values))
+	return Within("values", names(a.Values))
 }
 
 func validateAliasType(t string) error {

@@ -71,5 +71,5 @@ func (a App) Validate() error {
 			return invalid("packages."+p.String(), "has at most 256 bytes of UTF-8")
 		}
 	}
-	return within("settings", a.Settings.Validate())
+	return Within("settings", a.Settings.Validate())
 }

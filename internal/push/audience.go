@@ -82,13 +82,13 @@ func (a Audience) Validate() error {
 	case a.File != "":
 		return a.validateFile()
 	case a.Devices != nil:
-		return within("devices", names(a.Devices))
+		return Within("devices", names(a.Devices))
 	case a.Accounts != nil:
-		return within("accounts", names(a.Accounts))
+		return Within("accounts", names(a.Accounts))
 	case a.Aliases != nil:
-		return within("aliases", a.Aliases.validate())
+		return Within("aliases", a.Aliases.validate())
 	case a.Where != nil:
-		return within("where", a.Where.Validate())
+		return Within("where", a.Where.Validate())
 	}
 	return nil
 }

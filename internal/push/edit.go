@@ -78,12 +78,12 @@ func (e LabelEdit) Validate() error {
 	}
 	for i, t := range e.Tags {
 		if err := ValidateTag(t); err != nil {
-			return within("tags["+strconv.Itoa(i)+"]", err)
+			return Within("tags["+strconv.Itoa(i)+"]", err)
 		}
 	}
 	for i, a := range e.Aliases {
 		if err := a.Validate(); err != nil {
-			return within("aliases["+strconv.Itoa(i)+"]", err)
+			return Within("aliases["+strconv.Itoa(i)+"]", err)
 		}
 	}
 	if e.Account != nil && e.Op != Delete {

@@ -104,10 +104,7 @@ func invalid(field, msg string) error { return &Error{Kind: Invalid, Field: fiel
 
 // Within returns err with its field put below parent: "ttl" below "policy" is "policy.ttl", "[2]" below "devices" is
 // "devices[2]". A nil err is nil.
-func Within(parent string, err error) error { return within(parent, err) }
-
-// within is Within.
-func within(parent string, err error) error {
+func Within(parent string, err error) error {
 	var e *Error
 	if err == nil || !errors.As(err, &e) {
 		return err

@@ -164,7 +164,7 @@ func (m Message) Validate() error {
 			return invalid("notification.title", "a notification needs a title, a body or a ticker")
 		}
 		if err := m.Notification.validate(); err != nil {
-			return within("notification", err)
+			return Within("notification", err)
 		}
 	}
 	if err := m.validateOthers(); err != nil {
@@ -213,7 +213,7 @@ func (m Message) validateForm() error {
 func (m Message) validateOthers() error {
 	if m.Offline != nil {
 		if err := m.Offline.validate(); err != nil {
-			return within("offline", err)
+			return Within("offline", err)
 		}
 	}
 	for p, v := range m.Variants {
@@ -225,7 +225,7 @@ func (m Message) validateOthers() error {
 			return invalid(field, "is empty")
 		case v.Notification != nil:
 			if err := v.Notification.validate(); err != nil {
-				return within(field+".notification", err)
+				return Within(field+".notification", err)
 			}
 		}
 		if err := raw(field+".data", v.Data); err != nil {
@@ -281,11 +281,11 @@ func (n *Notification) validate() error {
 	}
 	if n.Badge != nil {
 		if err := n.Badge.validate(); err != nil {
-			return within("badge", err)
+			return Within("badge", err)
 		}
 	}
 	if n.Click != nil {
-		return within("click", n.Click.validate())
+		return Within("click", n.Click.validate())
 	}
 	return nil
 }

@@ -123,12 +123,12 @@ func (p Policy) Validate(now time.Time, maxTTL time.Duration) error {
 	}
 	if p.SMS != nil {
 		if err := p.SMS.validate(maxTTL); err != nil {
-			return within("sms", err)
+			return Within("sms", err)
 		}
 	}
 	if p.Recurring != nil {
 		if err := p.Recurring.validate(); err != nil {
-			return within("recurring", err)
+			return Within("recurring", err)
 		}
 	}
 	return texts(p)

@@ -49,13 +49,13 @@ func (k Key) Validate() error {
 // Validate reports what is wrong with r, if it is accepted at now in app. Field is the path in native REST's form.
 func (r Request) Validate(now time.Time, app App) error {
 	if err := r.Audience.Validate(); err != nil {
-		return within("audience", err)
+		return Within("audience", err)
 	}
 	if err := r.Message.Validate(); err != nil {
-		return within("message", err)
+		return Within("message", err)
 	}
 	if err := r.Policy.Validate(now, app.Settings.Duration(SettingMaxTTL)); err != nil {
-		return within("policy", err)
+		return Within("policy", err)
 	}
 	return r.Key.Validate()
 }

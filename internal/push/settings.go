@@ -112,7 +112,7 @@ func (s Settings) Validate() error {
 			return invalid(k, "is more than 16384 bytes")
 		}
 		if err := all[i].check(v); err != nil {
-			return within(k, err)
+			return Within(k, err)
 		}
 	}
 	return nil

@@ -211,7 +211,7 @@ func (w Where) check(nodes *int) error {
 	case w.Leaf != nil:
 		return invalid("", "is a leaf and joins others")
 	case w.Join == JoinNot && len(w.Of) == 1:
-		return within("not", w.Of[0].check(nodes))
+		return Within("not", w.Of[0].check(nodes))
 	case w.Join == JoinNot:
 		return invalid("not", "negates one expression")
 	}
@@ -224,7 +224,7 @@ func (w Where) check(nodes *int) error {
 	}
 	for i := range w.Of {
 		if err := w.Of[i].check(nodes); err != nil {
-			return within(name+"["+strconv.Itoa(i)+"]", err)
+			return Within(name+"["+strconv.Itoa(i)+"]", err)
 		}
 	}
 	return nil
@@ -249,11 +249,11 @@ func (w Where) leaves(yield func(Leaf) bool) bool {
 	return true
 }
 
-func (l WhereTag) validate() error { return within("tag", ValidateTag(string(l))) }
+func (l WhereTag) validate() error { return Within("tag", ValidateTag(string(l))) }
 
-func (l WhereAlias) validate() error { return within("alias", Aliases(l).validate()) }
+func (l WhereAlias) validate() error { return Within("alias", Aliases(l).validate()) }
 
-func (l WhereAccount) validate() error { return within("account", names(l)) }
+func (l WhereAccount) validate() error { return Within("account", names(l)) }
 
 func (l WhereAttr) validate() error {
 	switch {

@@ -78,7 +78,7 @@ func parseWhere(v any, nodes *int) (Where, error) {
 		return parseList(name, members[name], nodes)
 	case "not":
 		of, err := parseWhere(members[name], nodes)
-		return Not(of), within(name, err)
+		return Not(of), Within(name, err)
 	}
 	leaf, err := leafParsers[name](members)
 	if err != nil {
@@ -105,7 +105,7 @@ func parseList(name string, v any, nodes *int) (Where, error) {
 	for i := range list {
 		var err error
 		if w.Of[i], err = parseWhere(list[i], nodes); err != nil {
-			return Where{}, within(name+"["+strconv.Itoa(i)+"]", err)
+			return Where{}, Within(name+"["+strconv.Itoa(i)+"]", err)
 		}
 	}
 	return w, nil

@@ -63,7 +63,7 @@ func (r *treeReader) list() (any, error) {
 	for r.d.More() {
 		v, err := r.value()
 		if err != nil {
-			return nil, within("["+strconv.Itoa(len(list))+"]", err)
+			return nil, Within("["+strconv.Itoa(len(list))+"]", err)
 		}
 		list = append(list, v)
 	}
@@ -98,7 +98,7 @@ func inMember(name string, err error) error {
 	if name = shown(name); name == "" && errors.As(err, &e) {
 		return invalid("", e.Msg)
 	}
-	return within(name, err)
+	return Within(name, err)
 }
 
 // partsOf returns the members of v, which may have the two names only. field is where v is.
@@ -109,7 +109,7 @@ func partsOf(field string, v any, first, second string) (map[string]any, error) 
 	}
 	for _, k := range slices.Sorted(maps.Keys(parts)) {
 		if k != first && k != second {
-			return nil, within(field, invalid(shown(k), "is not "+first+" or "+second))
+			return nil, Within(field, invalid(shown(k), "is not "+first+" or "+second))
 		}
 	}
 	return parts, nil
