@@ -21,6 +21,7 @@ scenario direct direct --devices 1000 --messages 100000
 scenario direct-single direct --devices 1000 --messages 30000 --batch 1 --senders 64
 scenario direct-umeng direct --devices 1000 --messages 20000 --via umeng --senders 64
 scenario offline offline --devices 10000 --messages 100000
+scenario audience-base audience --devices 100000 --connect 2000
 
 echo "== the same fleet on mosquitto (Debian's package mosquitto)"
 go run ./bench/peer "$out" | tee "$out/ratios.txt"

@@ -55,7 +55,7 @@ func (s *Store) ScanIndex(ctx context.Context, app push.AppID, yield func(push.I
 	return push.Wrap(op, g.Wait())
 }
 
-// spans returns where there may be devices.
+// spans returns where there are devices.
 func (s *Store) spans(ctx context.Context, app push.AppID) ([]span, error) {
 	if app != 0 {
 		return s.spansOf(ctx, nil, app)
@@ -70,13 +70,16 @@ func (s *Store) spans(ctx context.Context, app push.AppID) ([]span, error) {
 	return all, err
 }
 
+// spansOf adds the spans of one app. It goes from one device to the first that is beyond its span.
 func (s *Store) spansOf(ctx context.Context, all []span, app push.AppID) ([]span, error) {
-	last := int64(-1)
-	_, err := s.read.one(ctx, "SELECT COALESCE(max(ordinal), -1) FROM device WHERE app = ?1", []any{int64(app)}, &last)
-	for key := int64(0); key <= last>>16; key++ {
-		all = append(all, span{app, uint16(key)})
+	for next := int64(0); ; {
+		found, err := s.read.one(ctx, "SELECT ordinal FROM device WHERE app = ?1 AND ordinal >= ?2 ORDER BY ordinal LIMIT 1", []any{int64(app), next}, &next)
+		if err != nil || !found {
+			return all, err
+		}
+		all = append(all, span{app, uint16(next >> 16)})
+		next = (next>>16 + 1) << 16
 	}
-	return all, err
 }
 
 // A scanner is one goroutine's part of a scan. What it reads it keeps until the read is over: a read that waited for those
