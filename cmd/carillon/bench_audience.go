@@ -174,7 +174,7 @@ func toExpression(q baseQuestion) carillon.PushRequest {
 }
 
 // adopted returns which device of a base of n the ith of some that connect is: they are spread over it.
-func adopted(i, some, n int) baseDevice { return baseDevice(i * n / some) }
+func adopted(i, some, n int) baseDevice { return baseDevice(i*n/some + i%(n/some)) }
 
 // phone returns what the ith of some phones says of itself, after the move of a base of n: the id that it had, and the
 // proof of it that its app's server gave it.
