@@ -64,7 +64,8 @@ func noPush(l push.WherePush, err error) error {
 }
 
 // Resolve returns the registered devices that the names of a.Named() stand for, distinct and in the order of the names, and
-// how many different names stand for none: made-up ids, devices that were removed, or of another app. If the devices are more than limit it returns nothing and more true.
+// how many different names stand for none: made-up ids, devices that were removed, or of another app. If the devices are
+// more than limit it returns nothing and more true.
 func (r *Registry) Resolve(ctx context.Context, app push.AppID, a push.Audience, limit int) (devices []push.Named, unknown int, more bool, err error) {
 	by, names := namesOf(a)
 	by.most = limit + 1
@@ -121,23 +122,28 @@ func (r *Registry) Target(ctx context.Context, app push.AppID, a push.Audience) 
 		set, unknown, err := r.targetOfFile(ctx, app, a)
 		return set, unknown, push.Wrap(op, err)
 	}
-	set := r.index.All
-	if a.Where != nil {
-		found, err := r.Select(ctx, app, *a.Where)
-		if err != nil {
-			return nil, 0, push.Within("where", err)
-		}
-		set = func(push.AppID) *ordset.Set { return found }
+	set, err := r.crowd(ctx, app, a)
+	return set, 0, err
+}
+
+// crowd returns the devices of an audience that names none: those for which its expression holds, or all, of its platforms.
+func (r *Registry) crowd(ctx context.Context, app push.AppID, a push.Audience) (*ordset.Set, error) {
+	narrow := push.Is(push.WherePlatform(a.Platforms))
+	switch {
+	case a.Where == nil && len(a.Platforms) == 0:
+		return r.index.All(app), nil
+	case a.Where == nil:
+		return r.Select(ctx, app, narrow)
 	}
-	if len(a.Platforms) == 0 {
-		return set(app), 0, nil
+	set, err := r.Select(ctx, app, *a.Where)
+	if err != nil || len(a.Platforms) == 0 {
+		return set, push.Within("where", err)
 	}
-	of, err := r.Select(ctx, app, push.Is(push.WherePlatform(a.Platforms)))
-	if err != nil || a.Where == nil {
-		return of, 0, err
+	of, err := r.Select(ctx, app, narrow)
+	if err == nil {
+		set.Intersect(of)
 	}
-	of.Intersect(set(app))
-	return of, 0, nil
+	return set, err
 }
 
 // targetOfFile resolves a file, part by part. Names are told apart within a batch.

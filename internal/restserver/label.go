@@ -95,7 +95,8 @@ func (b AccountBody) edit(op push.EditOp, _ bool) (push.LabelEdit, error) {
 func (AccountBody) field(ofEdit string) string { return ofEdit }
 
 // label registers a route that changes labels, of the device in the path or of the one that calls.
-func label[B labelBody](s *Server, rt route, op push.EditOp) {
+func label[B labelBody](s *Server, rt route, example string, op push.EditOp) {
+	rt.body, rt.example = *new(B), example
 	rt.optional = rt.method == http.MethodDelete
 	rt.answers = []answer{{http.StatusOK, push.Device{}, "The device as it is now."}}
 	if rt.access == device {
@@ -150,29 +151,22 @@ func (s *Server) labelRoutes() {
 			summary: summary, doc: doc,
 		}
 	}
-	aliased := func(rt route, op push.EditOp) {
-		rt.body, rt.example = AliasesBody{}, `{"aliases": [{"type": "uid", "value": "42"}, {"value": "bob"}]}`
-		label[AliasesBody](s, rt, op)
-	}
-	aliased(at(http.MethodPut, "aliases", "set-aliases", "Set aliases",
+	const aliasesExample = `{"aliases": [{"type": "uid", "value": "42"}, {"value": "bob"}]}`
+	label[AliasesBody](s, at(http.MethodPut, "aliases", "set-aliases", "Set aliases",
 		"The device becomes the only owner of each alias that the body names: one as type and value, or several. Aliases that it "+
-			"does not name stay."), push.Put)
-	aliased(at(http.MethodPost, "aliases", "add-aliases", "Add aliases",
-		"The device becomes one more owner of each alias that the body names."), push.Add)
-	aliased(at(http.MethodDelete, "aliases", "remove-aliases", "Remove aliases",
-		"Ends that the device owns what the body names; without a body, all of its aliases."), push.Delete)
+			"does not name stay."), aliasesExample, push.Put)
+	label[AliasesBody](s, at(http.MethodPost, "aliases", "add-aliases", "Add aliases",
+		"The device becomes one more owner of each alias that the body names."), aliasesExample, push.Add)
+	label[AliasesBody](s, at(http.MethodDelete, "aliases", "remove-aliases", "Remove aliases",
+		"Ends that the device owns what the body names; without a body, all of its aliases."), aliasesExample, push.Delete)
 
-	tagged := func(rt route, op push.EditOp) {
-		rt.body, rt.example = TagsBody{}, tagsExample
-		label[TagsBody](s, rt, op)
-	}
-	tagged(at(http.MethodPut, "tags", "set-tags", "Set tags",
+	label[TagsBody](s, at(http.MethodPut, "tags", "set-tags", "Set tags",
 		"The device carries the tags that the body names and no others; an empty list takes all away. Tags that are new to the "+
-			"app are made."), push.Put)
-	tagged(at(http.MethodPost, "tags", "add-tags", "Add tags",
-		"The device carries the tags that the body names besides its others. Tags that are new to the app are made."), push.Add)
-	tagged(at(http.MethodDelete, "tags", "remove-tags", "Remove tags",
-		"Takes away the tags that the body names; without a body, all."), push.Delete)
+			"app are made."), tagsExample, push.Put)
+	label[TagsBody](s, at(http.MethodPost, "tags", "add-tags", "Add tags",
+		"The device carries the tags that the body names besides its others. Tags that are new to the app are made."), tagsExample, push.Add)
+	label[TagsBody](s, at(http.MethodDelete, "tags", "remove-tags", "Remove tags",
+		"Takes away the tags that the body names; without a body, all."), tagsExample, push.Delete)
 
 	for _, method := range []string{http.MethodPut, http.MethodPost} {
 		rt := at(method, "account", "set-account", "Log in",
@@ -180,12 +174,10 @@ func (s *Server) labelRoutes() {
 		if method == http.MethodPost {
 			rt.id = "add-account"
 		}
-		rt.body, rt.example = AccountBody{}, accountExample
-		label[AccountBody](s, rt, push.Put)
+		label[AccountBody](s, rt, accountExample, push.Put)
 	}
 	logout := at(http.MethodDelete, "account", "remove-account", "Log out", "Nobody uses the device now"+logoutDoc)
-	logout.body, logout.example = AccountBody{}, accountExample
-	label[AccountBody](s, logout, push.Delete)
+	label[AccountBody](s, logout, accountExample, push.Delete)
 }
 
 // meLabelRoutes registers what devices do with their own labels.
@@ -195,32 +187,22 @@ func (s *Server) meLabelRoutes() {
 			method: method, path: "/device/v1/me/" + kind, id: id, tag: "Device API", access: device, summary: summary, doc: doc,
 		}
 	}
-	aliased := func(rt route, op push.EditOp) {
-		rt.body, rt.example = AliasBody{}, aliasExample
-		label[AliasBody](s, rt, op)
-	}
-	aliased(at(http.MethodPut, "alias", "set-my-alias", "Set an alias",
-		"This device becomes the only owner of the alias. Its other aliases stay."), push.Put)
-	aliased(at(http.MethodPost, "alias", "add-my-alias", "Add an alias", "This device becomes one more owner of the alias."), push.Add)
-	aliased(at(http.MethodDelete, "alias", "remove-my-alias", "Remove an alias",
-		"Ends that this device owns the alias; without a body, all of its aliases."), push.Delete)
+	label[AliasBody](s, at(http.MethodPut, "alias", "set-my-alias", "Set an alias",
+		"This device becomes the only owner of the alias. Its other aliases stay."), aliasExample, push.Put)
+	label[AliasBody](s, at(http.MethodPost, "alias", "add-my-alias", "Add an alias", "This device becomes one more owner of the alias."), aliasExample, push.Add)
+	label[AliasBody](s, at(http.MethodDelete, "alias", "remove-my-alias", "Remove an alias",
+		"Ends that this device owns the alias; without a body, all of its aliases."), aliasExample, push.Delete)
 
-	tagged := func(rt route, op push.EditOp) {
-		rt.body, rt.example = TagsBody{}, tagsExample
-		label[TagsBody](s, rt, op)
-	}
-	tagged(at(http.MethodPut, "tags", "set-my-tags", "Set tags",
-		"This device carries the tags that the body names and no others; an empty list takes all away."), push.Put)
-	tagged(at(http.MethodPost, "tags", "add-my-tags", "Add tags",
-		"This device carries the tags that the body names besides its others."), push.Add)
-	tagged(at(http.MethodDelete, "tags", "remove-my-tags", "Remove tags",
-		"Takes away the tags that the body names; without a body, all."), push.Delete)
+	label[TagsBody](s, at(http.MethodPut, "tags", "set-my-tags", "Set tags",
+		"This device carries the tags that the body names and no others; an empty list takes all away."), tagsExample, push.Put)
+	label[TagsBody](s, at(http.MethodPost, "tags", "add-my-tags", "Add tags",
+		"This device carries the tags that the body names besides its others."), tagsExample, push.Add)
+	label[TagsBody](s, at(http.MethodDelete, "tags", "remove-my-tags", "Remove tags",
+		"Takes away the tags that the body names; without a body, all."), tagsExample, push.Delete)
 
 	login := at(http.MethodPut, "account", "log-in", "Log in",
 		"Says who uses this device now. It takes the place of an account that was logged in.")
-	login.body, login.example = AccountBody{}, accountExample
-	label[AccountBody](s, login, push.Put)
+	label[AccountBody](s, login, accountExample, push.Put)
 	logout := at(http.MethodDelete, "account", "log-out", "Log out", "Nobody uses this device now"+logoutDoc)
-	logout.body, logout.example = AccountBody{}, accountExample
-	label[AccountBody](s, logout, push.Delete)
+	label[AccountBody](s, logout, accountExample, push.Delete)
 }
