@@ -59,6 +59,11 @@ const (
 // it is one message and a row a device. All other audiences are sets.
 func (a Audience) Named() bool { return a.Devices != nil || a.Aliases != nil || a.Accounts != nil }
 
+// said reports whether a is anything but the zero Audience.
+func (a Audience) said() bool {
+	return a.All || a.Named() || a.Where != nil || a.File != "" || a.Of != nil || a.Platforms != nil
+}
+
 // Validate reports what is wrong with a's form; whether its targets exist is for the registry to find out.
 func (a Audience) Validate() error {
 	forms := 0

@@ -70,6 +70,8 @@ type Ref struct {
 type Named struct {
 	Ref
 	Test, Blacklisted bool
+	Name              string // the first name in the request that stands for it
+	Merged            bool   // others stand for it, too: it counts, and gets the message, once
 }
 
 // A Token is the address of a device at a vendor channel.
@@ -124,6 +126,7 @@ type Times struct {
 	LastActive time.Time `json:"last_active,omitzero"` // zero for a device that was imported and never came
 	Bound      time.Time `json:"bound,omitzero"`       // when the account was logged in that is
 	Unbound    time.Time `json:"unbound,omitzero"`     // when the last account was logged out, while none is logged in
+	Changed    time.Time `json:"changed,omitzero"`     // when what audiences ask of it changed last; to the second
 }
 
 // Limits of what a device says of itself.

@@ -55,4 +55,5 @@ type DeviceChange struct {
 	Limits   AliasLimits
 	Previous []Previous // ids of devices among Add
 	What     string     // names the change for the feed
+	Today    Day        // in the app's time zone: the day under which new and removed devices are counted; 0 counts none
 }

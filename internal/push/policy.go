@@ -92,6 +92,10 @@ func (p Policy) Validate(now time.Time, maxTTL time.Duration) error {
 		return invalid("start_at", "is not after now")
 	case start.Sub(now) > MaxAhead:
 		return invalid("start_at", "is more than 366 days ahead")
+	case p.Recurring != nil && p.StartAt != nil:
+		return invalid("start_at", "and recurring exclude each other")
+	case p.Recurring != nil && p.ExpireAt != nil:
+		return invalid("expire_at", "and recurring exclude each other: ttl counts from each occurrence")
 	case p.TTL != 0 && p.ExpireAt != nil:
 		return invalid("expire_at", "and ttl exclude each other")
 	case p.TTL != 0 && p.TTL.Std() < MinTTL:

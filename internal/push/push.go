@@ -50,43 +50,6 @@ const (
 	Bulk   PushKind = "bulk"
 )
 
-// A State is where a push stands in its life. See next for what may follow what.
-type State string
-
-// The states.
-const (
-	Scheduled State = "scheduled" // waits for its start
-	Accepted  State = "accepted"  // durable, not begun
-	Sending   State = "sending"   // the first pass over the target is under way
-	Done      State = "done"      // the first pass is complete; what is pending may still arrive
-	Cancelled State = "cancelled"
-	Expired   State = "expired"
-	Failed    State = "failed"
-)
-
-var next = map[State][]State{
-	Scheduled: {Accepted, Sending, Cancelled, Expired, Failed},
-	Accepted:  {Sending, Cancelled, Expired, Failed},
-	Sending:   {Done, Cancelled, Expired, Failed},
-	Done:      {Cancelled, Expired},
-}
-
-// ExpiredUnsent is the Reason of an Expired push of which nothing was ever sent: it had expired before it began.
-const ExpiredUnsent = "expired before it began"
-
-// May reports whether a push in state s may go to state to.
-func (s State) May(to State) bool {
-	for _, n := range next[s] {
-		if n == to {
-			return true
-		}
-	}
-	return false
-}
-
-// Final reports whether s ends a push. A State that is none of the above does not.
-func (s State) Final() bool { return s == Cancelled || s == Expired || s == Failed }
-
 // A Push is an accepted request.
 type Push struct {
 	ID      ID        `json:"id"`
@@ -100,6 +63,9 @@ type Push struct {
 	Target  int       `json:"-"` // devices in the target; 0 until a bulk push begins
 	Reason  string    `json:"reason,omitempty"`
 	Request Request   `json:"-"`
+
+	Schedule ID      `json:"schedule,omitempty"` // the recurring schedule that it is an occurrence of
+	Cursor   Ordinal `json:"-"`                  // of a paced push: it is owed to the devices of its target with ordinals below
 }
 
 // A Day is a day in UTC, counted from 1970-01-01. What grows with traffic lives in tables by the day it expires. The
@@ -112,13 +78,34 @@ func DayOf(t time.Time) Day { return Day(t.Unix() / (24 * 60 * 60)) }
 // String returns the day as eight digits, "20261125": the suffix of its tables.
 func (d Day) String() string { return time.Unix(int64(d)*24*60*60, 0).UTC().Format("20060102") }
 
-// A Delivery is a message as it goes to devices: one object that all connections share, and that nobody changes.
+// A Delivery is a message as it goes to devices: one object that all connections share, and that nobody changes. That of a
+// personal push is one device's own.
 type Delivery struct {
 	ID      ID
 	App     AppID
 	Kind    PushKind
 	Expires time.Time
 	Payload []byte // the JSON object of the inbox topic
+	Rules   Rules  // what is looked at before it leaves for a device
+}
+
+// Rules are what of a push is asked again whenever a copy is about to leave for a device. The zero Rules are those of a
+// notification of no category, under the app's defaults.
+type Rules struct {
+	Quiet    string  `json:"quiet,omitempty"`    // "hold", "drop" or "ignore"; "" is the app's default
+	Network  Network `json:"network,omitempty"`  // "wifi" or "mobile"; "" is any
+	Category string  `json:"category,omitempty"` // for the caps
+	Silent   bool    `json:"silent,omitempty"`   // it shows nothing, so that quiet hours and caps are not for it
+}
+
+// Rules returns the rules of r.
+func (r Request) Rules() Rules {
+	out := Rules{Quiet: r.Policy.Quiet, Network: r.Policy.Network, Category: r.Policy.Category}
+	if out.Network == AnyNetwork {
+		out.Network = ""
+	}
+	out.Silent = r.Message.Notification == nil && r.Message.Template == nil
+	return out
 }
 
 // Receipt returns the receipt for m on the device that has ordinal o.

@@ -15,6 +15,15 @@ const (
 	MarkDismissed   Mark = 6
 	MarkRecalled    Mark = 7 // the device confirmed a recall
 
+	MarkTold Mark = 8 // a recall was asked for, and the device has, or may have, got the push
+
+	// MarkFinished is of the push and not of a device: its first pass is complete, or it is over. Its ordinal is 0, and it is in
+	// no set and no outcome.
+	MarkFinished Mark = 15
+
+	// MarkTargeted stands for being in the target, where marks name sets of a push. No receipt carries it.
+	MarkTargeted Mark = 30
+
 	MarkUnregistered Mark = 16 // the device was removed
 	MarkBlacklisted  Mark = 17
 	MarkCapped       Mark = 18
@@ -105,6 +114,7 @@ type Report struct {
 	Clicked     int                     `json:"clicked"`
 	Dismissed   int                     `json:"dismissed"`
 	Pending     int                     `json:"pending"`
+	Recall      *Recall                 `json:"recall,omitempty"` // of a push that was taken back
 	Dropped     map[string]int          `json:"dropped"`
 	Channels    map[string]ChannelCount `json:"channels"`
 }

@@ -89,4 +89,12 @@ type FileStore interface {
 type ActivityStore interface {
 	// Touch stores the day on which devices were last active, and appends one row to the feed, in one commit.
 	Touch(ctx context.Context, app push.AppID, day push.Day, devices []push.Ordinal) error
+	// PutDeviceDay stores the most devices that were online at once on a day in the app's time zone, if it is more than is
+	// stored, and chunks of the set of its active devices, in the place of those that are there.
+	PutDeviceDay(ctx context.Context, app push.AppID, day push.Day, peak, active int, chunks []push.Chunk) error
+	// ActiveOn returns the chunks of a day, nil if there are none, and its peak.
+	ActiveOn(ctx context.Context, app push.AppID, day push.Day) (peak int, chunks []push.Chunk, err error)
+	// DeviceDays returns the days of app from one to another, both included, in order; days of which nothing is known too.
+	// Their sums count from the app's first day on.
+	DeviceDays(ctx context.Context, app push.AppID, from, to push.Day) ([]push.DeviceDay, error)
 }

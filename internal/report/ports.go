@@ -19,3 +19,17 @@ type Store interface {
 	// Sets returns the folded sets of a bulk push, by mark.
 	Sets(ctx context.Context, id push.ID) (map[push.Mark][]push.Chunk, error)
 }
+
+// Details is what report needs of the record to count and to tell when.
+type Details interface {
+	// Marked returns the folded marks of direct pushes of one day on devices, in the order of all; 0 where there are none.
+	Marked(ctx context.Context, day push.Day, all []push.Outcome) ([]push.Marked, error)
+	// Labelled returns pushes by id, with their requests' labels, template and origin, and how far bulk ones are counted: direct
+	// ones that expire on day, bulk ones for day 0. Those that are gone are left out.
+	Labelled(ctx context.Context, day push.Day, ids []push.ID) (map[push.ID]push.Labelled, error)
+	// Trail returns when which marks of p on a device were committed, as far as it is folded, in order of time.
+	Trail(ctx context.Context, p push.Push, o push.Ordinal) ([]push.Timed, error)
+	// Totals yields the rows of totals of app by a dimension, from one day to another, both included: of one name, or of all if
+	// name is nil.
+	Totals(ctx context.Context, app push.AppID, by push.Dimension, name *string, from, to push.Day, yield func(push.TotalDelta) error) error
+}

@@ -34,7 +34,12 @@ var Rooms = []Room{
 	{"internal/ordset", []string{"internal/push"}},
 	{"internal/audience", []string{"internal/push", "internal/ordset"}},
 	{"internal/registry", []string{"internal/push", "internal/ordset", "internal/audience", "internal/identity"}},
-	{"internal/dispatch", []string{"internal/push", "internal/ordset", "internal/audience"}},
+	{"internal/agenda", nil},
+	{"internal/live", []string{"internal/push", "internal/ordset"}},
+	{"internal/admission", []string{"internal/push", "internal/ordset"}},
+	{"internal/dispatch", []string{"internal/push", "internal/ordset", "internal/live", "internal/agenda"}},
+	{"internal/schedule", []string{"internal/push", "internal/agenda"}},
+	{"internal/webhook", []string{"internal/push"}},
 	{"internal/report", []string{"internal/push", "internal/ordset"}},
 
 	// The ways in.

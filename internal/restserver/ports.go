@@ -12,6 +12,7 @@ import (
 // concurrent use. Errors are *push.Error; anything else is answered as internal.
 type House struct {
 	Pushes  Pushes
+	Control Control
 	Events  Events
 	Apps    Apps
 	Keys    Keys
@@ -23,6 +24,18 @@ type House struct {
 	Files   Files
 	Imports Imports
 	Doctor  Doctor
+	Late    // what was added later, so that no struct grows too long
+}
+
+// Late are the nouns around a push.
+type Late struct {
+	Accounts    Accounts
+	Schedules   Schedules
+	Occurrences Occurrences
+	Templates   Templates
+	Reports     Reports
+	Webhooks    Webhooks
+	Stream      Stream
 }
 
 // Pushes is the life of a push.
@@ -39,6 +52,92 @@ type Pushes interface {
 	List(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Push, next push.ID, err error)
 	// Cancel stops what has not left. NotFound; Conflict if nothing can be stopped any more.
 	Cancel(ctx context.Context, app push.AppID, id push.ID) (push.Push, error)
+}
+
+// Control changes pushes after they were accepted. NotFound; Conflict if the push's state does not allow it.
+type Control interface {
+	// Pause has nothing of a push leave until it is resumed.
+	Pause(ctx context.Context, app push.AppID, id push.ID) (push.Push, error)
+	// Resume has a paused push go on.
+	Resume(ctx context.Context, app push.AppID, id push.ID) (push.Push, error)
+	// Recall takes a push back, whole, or from the named devices if there are any. NotFound with Field "devices" if none of them
+	// is in its target. Again is once.
+	Recall(ctx context.Context, app push.AppID, id push.ID, devices []string) (push.Recall, error)
+	// AddTargets adds to the target of an open push and sends to what is new: the push, how many devices were new, and how many
+	// names stood for none.
+	AddTargets(ctx context.Context, app push.AppID, id push.ID, a push.Audience) (p push.Push, added, unknown int, err error)
+	// CloseOpen has an open push take no more targets.
+	CloseOpen(ctx context.Context, app push.AppID, id push.ID) (push.Push, error)
+}
+
+// Accounts answer what became of one push on one device, and what a request id belongs to.
+type Accounts interface {
+	// Account returns what became of a push on a device, by any of its names. NotFound with Field "id" or "device".
+	Account(ctx context.Context, app push.AppID, id push.ID, device string) (push.Account, error)
+	// ByRequest returns the push of a request. NotFound.
+	ByRequest(ctx context.Context, app push.AppID, requestID string) (push.Push, error)
+}
+
+// Schedules are what is to be sent later. NotFound.
+type Schedules interface {
+	// Schedules returns schedules of app with ids below before (0: all), newest first, at most limit; next is where to go on.
+	Schedules(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Schedule, next push.ID, err error)
+	// FindSchedule returns one.
+	FindSchedule(ctx context.Context, app push.AppID, id push.ID) (push.Schedule, error)
+	// EditSchedule changes what is to be sent, and when. Invalid; Conflict if nothing is to come.
+	EditSchedule(ctx context.Context, app push.AppID, id push.ID, p push.SchedulePatch) (push.Schedule, error)
+	// CancelSchedule ends a schedule: nothing of it fires any more. Conflict if nothing is to come.
+	CancelSchedule(ctx context.Context, app push.AppID, id push.ID) (push.Schedule, error)
+}
+
+// Occurrences are the firings of a schedule. NotFound.
+type Occurrences interface {
+	// OccurrencesOf returns all of a schedule, in order of time.
+	OccurrencesOf(ctx context.Context, app push.AppID, schedule push.ID) ([]push.Occurrence, error)
+	// CancelOccurrence has one that waits not fire. Conflict if it does not wait.
+	CancelOccurrence(ctx context.Context, app push.AppID, schedule, id push.ID) (push.Occurrence, error)
+}
+
+// Templates are named texts.
+type Templates interface {
+	// AddTemplate stores a template; replaced is whether one of its name was there. Invalid, TooMany.
+	AddTemplate(ctx context.Context, t push.Template) (stored push.Template, replaced bool, err error)
+	// FindTemplate returns one. NotFound.
+	FindTemplate(ctx context.Context, app push.AppID, name string) (push.Template, error)
+	// Templates returns templates in order of names, at most limit, after a name; next is "" at the end.
+	Templates(ctx context.Context, app push.AppID, after string, limit int) (page []push.Template, next string, err error)
+	// RemoveTemplate removes one. NotFound.
+	RemoveTemplate(ctx context.Context, app push.AppID, name string) error
+}
+
+// Reports are sums over many pushes, and devices by day.
+type Reports interface {
+	// Totals returns the sums of the pushes that started on days from one to another, both included, by a dimension: of one
+	// name, or of every name if name is nil; each day for itself if daily. In order of names, then of days.
+	Totals(ctx context.Context, app push.AppID, by push.Dimension, name *string, from, to push.Day, daily bool) ([]push.Totals, error)
+	// DeviceDays returns the devices of days from one to another, both included, in order.
+	DeviceDays(ctx context.Context, app push.AppID, from, to push.Day) ([]push.DeviceDay, error)
+}
+
+// Webhooks are where apps' servers are told of events. NotFound.
+type Webhooks interface {
+	// AddWebhook makes a webhook of w and a secret, which is in it and is not shown again. Invalid, TooMany.
+	AddWebhook(ctx context.Context, w push.Webhook) (push.Webhook, error)
+	// Webhooks returns those of app in order of ids.
+	Webhooks(app push.AppID) []push.Webhook
+	// RemoveWebhook removes one with what it was still to be told.
+	RemoveWebhook(ctx context.Context, app push.AppID, id push.WebhookID) error
+	// Batches returns what a webhook is still to be told, dead only if dead, with ids above after, at most limit.
+	Batches(ctx context.Context, app push.AppID, id push.WebhookID, dead bool, after int64, limit int) ([]push.BatchInfo, error)
+	// Replay makes dead batches due again, those of ids or all if there are none, and returns how many.
+	Replay(ctx context.Context, app push.AppID, id push.WebhookID, ids []int64) (int, error)
+}
+
+// Stream is the events of an app as they happen.
+type Stream interface {
+	// Follow calls write with one event after another from now on, until ctx ends or write fails. TooMany if too many follow;
+	// Unavailable if the caller does not keep up.
+	Follow(ctx context.Context, app push.AppID, events []string, write func(push.Event) error) error
 }
 
 // Events is what devices say of pushes.
