@@ -64,6 +64,7 @@ var Rooms = []Room{
 	{"internal/sqlstore", []string{"internal/push", "internal/ordset"}},
 	{"internal/sqlstore/storetest", []string{
 		"internal/push", "internal/ordset", "internal/sqlstore", "internal/dispatch", "internal/registry", "internal/report",
+		"internal/schedule", "internal/admission", "internal/webhook",
 	}},
 	{"internal/jobs", []string{"internal/push"}},
 	{"internal/cluster", []string{"internal/push"}},
