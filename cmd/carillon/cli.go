@@ -17,15 +17,20 @@ import (
 
 // verbs is the command line.
 type verbs struct {
-	Serve   serveCmd   `cmd:"" help:"Run a node."`
-	App     appCmd     `cmd:"" help:"Create, list, show, change and delete apps."`
-	Device  deviceCmd  `cmd:"" help:"Register, show, list and import devices."`
-	Push    pushCmd    `cmd:"" help:"Send a message."`
-	Listen  listenCmd  `cmd:"" help:"Be one device: connect, print what arrives, acknowledge."`
-	Bench   benchCmd   `cmd:"" help:"Be many devices and senders, and measure."`
-	Doctor  doctorCmd  `cmd:"" help:"Look for what is wrong, and repair it."`
-	Config  configCmd  `cmd:"" help:"Print, check and explain settings."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run a node."`
+	App      appCmd      `cmd:"" help:"Create, list, show, change and delete apps."`
+	Device   deviceCmd   `cmd:"" help:"Register, show, list and import devices."`
+	Push     pushCmd     `cmd:"" help:"Send a message; show, stop and take back what was sent."`
+	Schedule scheduleCmd `cmd:"" help:"List, show, change and cancel what is to be sent later."`
+	Template templateCmd `cmd:"" help:"Add, list, show, preview and remove texts with placeholders."`
+	Report   reportCmd   `cmd:"" help:"Sum up pushes, and count devices, by day."`
+	Webhook  webhookCmd  `cmd:"" help:"Have your server told of what happens."`
+	Events   eventsCmd   `cmd:"" help:"Print what happens as it happens."`
+	Listen   listenCmd   `cmd:"" help:"Be one device: connect, print what arrives, acknowledge."`
+	Bench    benchCmd    `cmd:"" help:"Be many devices and senders, and measure."`
+	Doctor   doctorCmd   `cmd:"" help:"Look for what is wrong, and repair it."`
+	Config   configCmd   `cmd:"" help:"Print, check and explain settings."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // streams is what a verb has of the world.

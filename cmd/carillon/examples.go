@@ -26,3 +26,23 @@ func (benchCmd) Help() string {
 func (configCmd) Help() string {
 	return "Example:\n\n    carillon config default > carillon.yaml && carillon config check --config carillon.yaml"
 }
+
+// Help returns an example.
+func (scheduleCmd) Help() string {
+	return "Example:\n\n    carillon schedule list --app shop"
+}
+
+// Help returns an example.
+func (templateCmd) Help() string {
+	return "Example:\n\n    carillon template add sale --app shop --title '#name#, #off# off' --default name=Friend"
+}
+
+// Help returns an example.
+func (reportCmd) Help() string {
+	return "Example:\n\n    carillon report pushes --app shop --by group"
+}
+
+// Help returns an example.
+func (webhookCmd) Help() string {
+	return "Example:\n\n    carillon webhook add https://example.com/push-events --app shop --event delivered --event opened"
+}

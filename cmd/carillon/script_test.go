@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/carillonpush/carillon/internal/testpg"
 )
 
 // asBinary makes the test program be the binary: it is what a test starts.
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asBinary) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(testpg.Main(m))
 }
 
 // command returns the binary with args, in an environment of its own.

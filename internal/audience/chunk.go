@@ -42,9 +42,14 @@ const (
 	flagTest = iota
 	flagBlacklisted
 	flagPhone
-	flagToken // and one for each channel, by its position in push.TokenChannels
-	flagCount = flagToken + 13
+	flagToken  // and one for each channel, by its position in push.TokenChannels
+	flagMobile = 14
+	flagWiFi   = 15 // of these two at most one
+	flagCount  = 16
 )
+
+// tokenFlags are those of tokens.
+const tokenFlags = 1<<flagMobile - 1<<flagToken
 
 // The days.
 const (
@@ -76,7 +81,13 @@ func (s *state) read(row *push.IndexRow) {
 			s.flags |= 1 << flag
 		}
 	}
-	s.flags |= row.Tokens << flagToken
+	s.flags |= row.Tokens << flagToken & tokenFlags
+	switch row.Network {
+	case push.Mobile:
+		s.flags |= 1 << flagMobile
+	case push.WiFi:
+		s.flags |= 1 << flagWiFi
+	}
 	s.days = [dayCount]uint16{dayCode(row.Active), dayCode(row.Bound), dayCode(row.Unbound)}
 }
 

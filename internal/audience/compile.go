@@ -371,13 +371,7 @@ func pathTo(w push.Where, n *int) (path string, found bool) {
 		if !found {
 			continue
 		}
-		step := "not"
-		switch w.Join {
-		case push.JoinAnd:
-			step = "and[" + strconv.Itoa(i) + "]"
-		case push.JoinOr:
-			step = "or[" + strconv.Itoa(i) + "]"
-		}
+		step := stepOf(w.Join, i)
 		if path != "" {
 			step += "." + path
 		}

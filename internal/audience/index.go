@@ -150,6 +150,44 @@ func (x *Index) Marks(id push.AppID, o push.Ordinal) (test, blacklisted bool) {
 	return test, blacklisted
 }
 
+// Network returns what network the device that has ordinal o said last that it is on; "" if it has not said, or none is
+// registered.
+func (x *Index) Network(id push.AppID, o push.Ordinal) (n push.Network) {
+	x.device(id, o, func(c *chunk, low uint16) {
+		switch flags := c.head(low).flags; {
+		case flags>>flagWiFi&1 != 0:
+			n = push.WiFi
+		case flags>>flagMobile&1 != 0:
+			n = push.Mobile
+		}
+	})
+	return n
+}
+
+// Attribute returns the value of an attribute of the device that has ordinal o; "" if it has none, or the attribute has too
+// many values to be indexed.
+func (x *Index) Attribute(id push.AppID, o push.Ordinal, name string) (value string) {
+	a := x.find(id)
+	if a == nil {
+		return ""
+	}
+	known := a.dictionary.of(name)
+	if known == nil {
+		return ""
+	}
+	x.device(id, o, func(c *chunk, low uint16) {
+		// A code means what the table says that is there while a device has it: it is free only when nobody has it.
+		if d := c.dimension(known.number); d != nil {
+			if code := int(d.column.get(low)); code != 0 {
+				if t := known.table.Load(); code < t.size {
+					value = t.value(code)
+				}
+			}
+		}
+	})
+	return value
+}
+
 // each calls f for every chunk of an app under its lock, in order.
 func (x *Index) each(id push.AppID, f func(key uint16, c *chunk)) {
 	a := x.find(id)

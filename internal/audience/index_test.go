@@ -79,6 +79,14 @@ func (w world) compare(t *rapid.T, app push.AppID) {
 	counts, next := map[push.Platform]int{}, push.Ordinal(0)
 	for o, r := range m.rows {
 		next = max(next, o+1)
+		if got := x.Network(app, o); got != r.Network {
+			t.Fatalf("Network(%d, %d) = %q, want %q", app, o, got, r.Network)
+		}
+		for _, name := range attributeNames {
+			if got, want := x.Attribute(app, o, name), attribute(r, name); got != want {
+				t.Fatalf("Attribute(%d, %d, %s) = %q, want %q", app, o, name, got, want)
+			}
+		}
 		ref, ok := x.Find(app, o)
 		if ok == r.Removed || ok && ref != r.Ref {
 			t.Fatalf("Find(%d, %d) = %+v, %t, want %+v, removed %t", app, o, ref, ok, r.Ref, r.Removed)

@@ -190,6 +190,7 @@ func rows() *rapid.Generator[push.IndexRow] {
 		marks := rapid.Uint8().Draw(t, "marks")
 		r.Test, r.Blacklisted, r.Phone = marks&1 != 0, marks&2 != 0, marks&4 != 0
 		r.Tokens = uint16(rapid.IntRange(0, 1<<len(push.TokenChannels())-1).Draw(t, "tokens"))
+		r.Network = rapid.SampledFrom([]push.Network{"", push.WiFi, push.Mobile}).Draw(t, "network")
 		r.Registered = now.Unix() - int64(rapid.IntRange(0, 10).Draw(t, "registered"))
 		r.Active, r.Bound, r.Unbound = days().Draw(t, "active"), days().Draw(t, "bound"), days().Draw(t, "unbound")
 		for _, name := range rapid.SliceOfDistinct(rapid.SampledFrom(attributeNames), rapid.ID).Draw(t, "attributes") {

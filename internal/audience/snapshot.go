@@ -28,7 +28,7 @@ type Head struct {
 //
 // The attributes come after the chunks, so that every code in them has its meaning there, even if devices change while the
 // snapshot is written. Sets are not in it: they follow from what devices are, and cost less to make than to read.
-const snapshotLine = "carillon audience index 1\n"
+const snapshotLine = "carillon audience index 2\n"
 
 const (
 	frameHead   = 'H'

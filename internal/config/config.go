@@ -39,6 +39,8 @@ type Config struct {
 	PublicMQTT     string         `name:"public-mqtt" setting:"env file" placeholder:"HOST:PORT" help:"What registering tells devices; from --mqtt unless set."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" setting:"env file" placeholder:"CIDR" help:"Whose X-Forwarded-For, -Host and -Proto are believed; repeatable."`
 
+	WebhookAllow []netip.Prefix `name:"webhook-allow" setting:"env file" placeholder:"CIDR" help:"Networks that webhooks may call although they are private or this machine's; repeatable."`
+
 	Demo bool `name:"demo" setting:"" help:"Create the app demo, and print its credentials and a cheat sheet."`
 
 	ServerKeyFile string `name:"server-key-file" setting:"env file" placeholder:"FILE" help:"The server's keyring; server.key in the data directory unless set."`
@@ -49,6 +51,8 @@ type Config struct {
 	MaxConnections int           `name:"max-connections" setting:"env file" default:"0" placeholder:"N" help:"Device connections at once; 0 is as many as the machine has descriptors for."`
 	AcceptQueue    Bytes         `name:"accept-queue" setting:"env file" default:"64MiB" placeholder:"SIZE" help:"Pushes that wait for their commit; beyond it senders are told to try again."`
 	DiskReserve    Bytes         `name:"disk-reserve" setting:"env file" default:"256MiB" placeholder:"SIZE" help:"Free space below which no push is accepted; receipts and cancels still are."`
+	LiveMemory     Bytes         `name:"live-memory" setting:"env file" default:"512MiB" placeholder:"SIZE" help:"Memory for the sets of bulk pushes that have not expired; beyond it bulk pushes are refused as too many."`
+	Keep           time.Duration `name:"keep" setting:"env file" default:"720h" placeholder:"DURATION" help:"How long a push and its detail are kept after it expired; totals stay."`
 	DrainTimeout   time.Duration `name:"drain-timeout" setting:"env file" default:"20s" placeholder:"DURATION" help:"How long SIGTERM waits for work under way."`
 }
 

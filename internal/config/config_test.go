@@ -44,7 +44,8 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 	c := config.Default()
 	want := config.Config{
 		Data: "./carillon-data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", Admin: "127.0.0.1:9180",
-		LogLevel: slog.LevelInfo, LogFormat: "text", AcceptQueue: 64 << 20, DiskReserve: 256 << 20, DrainTimeout: 20 * time.Second,
+		LogLevel: slog.LevelInfo, LogFormat: "text", AcceptQueue: 64 << 20, DiskReserve: 256 << 20,
+		LiveMemory: 512 << 20, Keep: 720 * time.Hour, DrainTimeout: 20 * time.Second,
 	}
 	if d := cmp.Diff(c, want, equalPrefixes); d != "" {
 		t.Errorf("got (-) want (+):\n%s", d)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // Validate reports everything that is wrong with c, each problem with the flag's name. It opens nothing.
@@ -56,6 +57,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 0 {
 		bad("max-connections", "is negative")
+	}
+	if c.LiveMemory < 1<<20 {
+		bad("live-memory", "is less than 1MiB")
+	}
+	if c.Keep < 7*24*time.Hour {
+		bad("keep", "is less than 168h: keys of requests are kept as long, and name their pushes")
 	}
 	if c.AcceptQueue < 1<<20 {
 		bad("accept-queue", "is less than 1MiB")

@@ -9,15 +9,20 @@ import (
 )
 
 // Accept makes the push that r asks for durable and returns it. When it returns, the push survives a crash; what is due
-// at once has been posted or will be within moments. A repeated key returns the first push.
+// at once has been posted or will be within moments. A repeated key returns the first push. r is not recurring: each
+// occurrence of a schedule is made by Fire.
 //
 // Invalid names the field; NotFound means that none of the named devices is the app's; Conflict a key that was used for
-// another request; TooMany and Unavailable may be tried again with the same key. After Unavailable the outcome is unknown.
+// another request; TooMany (a quota, or no room among the live pushes) and Unavailable may be tried again with the same
+// key. After Unavailable the outcome is unknown.
 func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, error) {
 	const op = "dispatch.Accept"
 	app, err := d.Audience.App(r.App)
 	if err == nil {
 		err = r.Key.Validate()
+	}
+	if err == nil && r.Policy.Recurring != nil {
+		err = &push.Error{Kind: push.Invalid, Field: "policy.recurring", Msg: "is for a schedule"}
 	}
 	if err != nil {
 		return push.Push{}, push.Wrap(op, err)
@@ -30,7 +35,7 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 			return first, push.Wrap(op, err)
 		}
 	}
-	now := d.opts.Now().Truncate(time.Millisecond) // as the record keeps it
+	now := d.now()
 	if err := d.validate(ctx, r, app, now); err != nil {
 		return push.Push{}, push.Wrap(op, err)
 	}
@@ -38,18 +43,50 @@ func (d *Dispatcher) Accept(ctx context.Context, r push.Request) (push.Push, err
 		ID: d.NextID(), App: r.App, Kind: push.Bulk, State: firstState(r), Request: r,
 		Created: now, Start: r.Policy.Start(now), Expires: expiry(r.Policy, app, now),
 	}
-	named, few, err := d.resolve(ctx, &p)
-	switch {
-	case err != nil:
-		return push.Push{}, push.Wrap(op, err)
-	case few && r.Policy.StartAt == nil:
-		p.Kind = push.Direct
-		p, err = d.acceptDirect(ctx, p, app, named)
-	default:
-		p, err = d.acceptBulk(ctx, p)
-	}
+	p, err = d.accept(ctx, p, app, nil)
 	return p, push.Wrap(op, err)
 }
+
+// now returns the time as the record keeps it.
+func (d *Dispatcher) now() time.Time { return d.opts.Now().Truncate(time.Millisecond) }
+
+// accept makes p durable, directly or in bulk. fires is the occurrence that it is, if it is one.
+func (d *Dispatcher) accept(ctx context.Context, p push.Push, app push.App, fires *push.Occurrence) (push.Push, error) {
+	r := p.Request
+	named, few, err := d.resolve(ctx, &p)
+	if err != nil {
+		return push.Push{}, err
+	}
+	t, err := d.text(ctx, r)
+	if err != nil {
+		return push.Push{}, err
+	}
+	a := push.Acceptance{Push: p, Fires: fires}
+	if !r.Policy.Test { // a test uses nothing up
+		a.Charges = push.Charges(r.Uses, app, p.Created)
+	}
+	if few && direct(r) && fires == nil {
+		a.Push.Kind = push.Direct
+		return d.acceptDirect(ctx, &a, app, t, named)
+	}
+	if fires == nil && !d.sets.Room() {
+		return push.Push{}, noRoom()
+	}
+	if a.Payload, _, err = t.payloads(p, nil); err != nil {
+		return push.Push{}, err
+	}
+	return d.acceptBulk(ctx, &a)
+}
+
+// noRoom is the error for what would be live, and finds no room.
+func noRoom() error {
+	return &push.Error{
+		Kind: push.TooMany, RetryAfter: time.Minute, Msg: "the pushes that are not over use all the memory that they may",
+	}
+}
+
+// direct reports whether r, to few devices, is a direct push: one that has no state to change while it is sent.
+func direct(r push.Request) bool { return r.Policy.StartAt == nil && r.Policy.Rate == 0 && !r.Open }
 
 // expiry returns when a push ends to be owed: the app's greatest time to live bounds the default, too.
 func expiry(p push.Policy, app push.App, now time.Time) time.Time {
@@ -62,7 +99,10 @@ func expiry(p push.Policy, app push.App, now time.Time) time.Time {
 
 // firstState returns the state in which r is accepted.
 func firstState(r push.Request) push.State {
-	if r.Policy.StartAt != nil {
+	switch {
+	case r.Open:
+		return push.Open
+	case r.Policy.StartAt != nil:
 		return push.Scheduled
 	}
 	return push.Accepted
@@ -95,8 +135,8 @@ func (d *Dispatcher) again(ctx context.Context, p push.Push, r push.Request) pus
 			d.opts.Log.Warn("devices of a repeated push are not reminded", "push", p.ID, "err", err)
 		}
 		d.remind(p.App, devices)
-	case d.live.get(p.App, p.ID) == nil:
-		if err := d.revive(ctx, p.App, p.ID); err != nil {
+	case d.bulks.get(p.App, p.ID) == nil:
+		if err := d.revive(ctx, p.App, p.ID); err != nil && !is(err, push.NotFound) {
 			d.opts.Log.Warn("a push is not looked after until the next start", "push", p.ID, "err", err)
 		}
 	}
@@ -112,60 +152,38 @@ func (d *Dispatcher) remind(app push.AppID, devices []push.Ordinal) {
 	}
 }
 
-// revive takes a push from the record among the live ones, and has it started when it is due.
+// revive takes a push from the record among those that are not over, and has it started when it is due.
 func (d *Dispatcher) revive(ctx context.Context, app push.AppID, id push.ID) error {
+	defer d.turn(id)()
 	row, err := d.Bulk.Load(ctx, app, id)
 	if err != nil || row.Push.State.Final() {
 		return err
 	}
-	if err := d.adopt(row); err != nil {
-		return err
+	b, err := d.adopt(row)
+	if err == nil {
+		d.due(b)
 	}
-	d.due(ctx, row.Push)
-	return nil
+	return err
 }
 
-// due has a bulk push started when its time has come.
-func (d *Dispatcher) due(ctx context.Context, p push.Push) {
-	if p.Start.After(d.opts.Now()) {
-		d.agenda.add(p.Start, p.App, p.ID)
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	d.wake(ctx, p.App, p.ID)
-}
-
-func (d *Dispatcher) acceptDirect(ctx context.Context, p push.Push, app push.App, named []push.Named) (_ push.Push, err error) {
-	a := push.Acceptance{Push: p, Limit: app.Settings.Int(push.SettingInboxLimit)}
-	a.Push.State = push.Done // its first pass is the post that follows the commit
-	a.Targets, a.Marks = d.sort(p, named)
-	a.Push.Target = len(a.Targets) + len(a.Marks)
-
-	if a.Payload, err = p.Payload(); err != nil {
-		return push.Push{}, err
-	}
-	stored, repeated, err := d.Record.Accept(ctx, &a)
-	switch {
-	case repeated:
+func (d *Dispatcher) acceptBulk(ctx context.Context, a *push.Acceptance) (push.Push, error) {
+	p := a.Push
+	stored, repeated, err := d.Record.Accept(ctx, a)
+	if repeated {
 		return d.again(ctx, stored, p.Request), nil
-	case is(err, push.Unavailable):
-		if !errors.Is(err, push.ErrNotQueued) {
-			d.maybes.add(maybe{p.App, a.Targets, p.Created.Add(doubtFor)})
-			d.remind(p.App, a.Targets)
-		}
-		return push.Push{}, err
-	case err != nil:
+	}
+	if err != nil && !unknown(err) {
 		return push.Push{}, err
 	}
-	d.opts.Observe.Accepted(push.Direct, p.Request.Origin)
-	delivery := &push.Delivery{ID: p.ID, App: p.App, Kind: push.Direct, Expires: p.Expires, Payload: a.Payload}
-	for _, o := range a.Targets {
-		d.waiting.add(p.App, o)
+	// After an unknown outcome the push may be in the record. If it is not, its run finds that out.
+	b, adoptErr := d.adopt(push.Live{Push: p, Payload: a.Payload})
+	if adoptErr == nil && b.unfinished() {
+		d.due(b)
 	}
-	for _, o := range a.Targets {
-		d.Gateway.Post(o, delivery)
+	if err := errors.Join(err, adoptErr); err != nil {
+		return push.Push{}, err
 	}
+	d.opts.Observe.Accepted(push.Bulk, p.Request.Origin)
 	return p, nil
 }
 
@@ -183,14 +201,17 @@ func (d *Dispatcher) resolve(ctx context.Context, p *push.Push) (named []push.Na
 	case nobody(r, len(named), unknown):
 		return nil, false, unknownTo(r.Audience)
 	}
-	p.Unknown = unknown
+	if direct(r) {
+		p.Unknown = unknown
+	}
 	return named, true, nil
 }
 
 // nobody reports whether r is to be refused because its names stand for no device. What an alias or an account stands for
-// is found out when the push begins, so a later start may find somebody.
+// is found out when the push begins, so a later start may find somebody; an open push may be for others yet.
 func nobody(r push.Request, known, unknown int) bool {
-	return r.Audience.Named() && known == 0 && unknown > 0 && !r.AllowUnknown && (r.Policy.StartAt == nil || r.Audience.Devices != nil)
+	later := r.Policy.StartAt != nil || r.Policy.Recurring != nil
+	return r.Audience.Named() && known == 0 && unknown > 0 && !r.AllowUnknown && !r.Open && (!later || r.Audience.Devices != nil)
 }
 
 // unknownTo is the error for names of which none stands for a device.
@@ -203,44 +224,4 @@ func unknownTo(a push.Audience) error {
 		field = "audience.accounts"
 	}
 	return &push.Error{Kind: push.NotFound, Field: field, Msg: "none of these is a device of this app"}
-}
-
-// sort divides the named devices of a direct push into those that get it and those that are dropped at once.
-func (d *Dispatcher) sort(p push.Push, named []push.Named) (targets []push.Ordinal, drops []push.Receipt) {
-	delivery := push.Delivery{ID: p.ID, App: p.App, Kind: push.Direct, Expires: p.Expires}
-	for _, n := range named {
-		o := n.Ordinal
-		switch {
-		case p.Request.Policy.Test && !n.Test: // not in the target at all
-		case n.Blacklisted:
-			drops = append(drops, delivery.Receipt(o, push.MarkBlacklisted))
-		case !p.Request.Policy.Offline() && !d.Presence.IsOnline(p.App, o):
-			drops = append(drops, delivery.Receipt(o, push.MarkOffline))
-		default:
-			targets = append(targets, o)
-		}
-	}
-	return targets, drops
-}
-
-func (d *Dispatcher) acceptBulk(ctx context.Context, p push.Push) (push.Push, error) {
-	payload, err := p.Payload()
-	if err != nil {
-		return push.Push{}, err
-	}
-	stored, repeated, err := d.Record.Accept(ctx, &push.Acceptance{Push: p, Payload: payload})
-	if repeated {
-		return d.again(ctx, stored, p.Request), nil
-	}
-	if err != nil && (!is(err, push.Unavailable) || errors.Is(err, push.ErrNotQueued)) {
-		return push.Push{}, err
-	}
-	// After another Unavailable the push may be in the record. If it is not, its run finds that out.
-	if err := errors.Join(err, d.adopt(push.Live{Push: p, Payload: payload})); err != nil {
-		d.due(ctx, p)
-		return push.Push{}, err
-	}
-	d.opts.Observe.Accepted(push.Bulk, p.Request.Origin)
-	d.due(ctx, p)
-	return p, nil
 }

@@ -8,26 +8,27 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// Count answers whom r would reach if it were sent now. It changes nothing.
+// Count answers whom r would reach if it were sent now, or what Accept would refuse r for. It changes nothing, and uses nothing
+// up.
 func (d *Dispatcher) Count(ctx context.Context, r push.Request) (push.Count, error) {
 	const op = "dispatch.Count"
 	app, err := d.Audience.App(r.App)
 	if err != nil {
 		return push.Count{}, push.Wrap(op, err)
 	}
-	now := d.opts.Now()
-	if err := d.validate(ctx, r, app, now); err != nil {
-		return push.Count{}, push.Wrap(op, err)
-	}
-	target, unknown, err := d.named(ctx, r)
-	if err == nil && nobody(r, target.Len(), unknown) {
-		err = unknownTo(r.Audience)
+	now := d.now()
+	direct, err := d.check(ctx, r, app, now)
+	if err == nil && !direct && !d.sets.Room() {
+		err = noRoom()
 	}
 	if err != nil {
 		return push.Count{}, push.Wrap(op, err)
 	}
-	direct := r.Audience.Named() && r.Policy.StartAt == nil && target.Len() <= push.MaxDirect // as Accept decides
-	if err := d.forTests(ctx, r, target); err != nil {
+	target, unknown := new(ordset.Set), 0
+	if said(r.Audience) {
+		target, unknown, err = d.target(ctx, r)
+	}
+	if err != nil {
 		return push.Count{}, push.Wrap(op, err)
 	}
 	tally := d.Census.Tally(r.App, target)
@@ -46,7 +47,7 @@ func (d *Dispatcher) Count(ctx context.Context, r push.Request) (push.Count, err
 		c.Channels[channel] = n
 	}
 	if direct { // it goes through inboxes
-		c.OverLimit, err = d.Inbox.Full(ctx, r.App, slices.Collect(target.All()), app.Settings.Int(push.SettingInboxLimit), now)
+		c.OverLimit, err = d.Inboxes.Full(ctx, r.App, slices.Collect(target.All()), app.Settings.Int(push.SettingInboxLimit), now)
 	}
 	return c, push.Wrap(op, err)
 }

@@ -15,7 +15,7 @@ import (
 
 func TestADirectPushIsKeptAndPosted(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())
-	h.gateway.online[0] = true
+	h.gateway.connect(0)
 	p := h.accept(to("a0", "a1", "a4", "nobody", "a0"))
 	if diff := cmp.Diff([]posted{{0, p.ID}}, h.gateway.take()); diff != "" {
 		t.Errorf("posted (-want +got):\n%s", diff)
@@ -54,7 +54,7 @@ func TestABroadcastIsOneTarget(t *testing.T) {
 	dir := t.TempDir()
 	c := newClock()
 	h := newHouse(t, dir, c)
-	h.gateway.online[1], h.gateway.online[4], h.gateway.online[7] = true, true, true
+	h.gateway.connect(1, 4, 7)
 	r := toAll()
 	r.Audience.Platforms = []push.Platform{push.Android}
 	p := h.accept(r)
@@ -178,7 +178,7 @@ func TestCancel(t *testing.T) {
 		if err != nil || got.State != push.Cancelled {
 			t.Errorf("%s: got %s, %v, want cancelled", name, got.State, err)
 		}
-		if !h.gateway.withdrawn[p.ID] {
+		if !h.gateway.held(0, p.ID) {
 			t.Errorf("%s: the gateway was not told", name)
 		}
 		if _, err := h.Cancel(ctx, theApp, p.ID); !errors.Is(err, push.Conflict) {
@@ -195,7 +195,7 @@ func TestCancel(t *testing.T) {
 		t.Errorf("another app's push: got %v, want not found", err)
 	}
 	c.pass(2 * time.Hour)
-	h.Derive(ctx, 0)
+	h.start()
 	h.start()
 	if posts := h.gateway.take(); len(posts) != 0 {
 		t.Errorf("posted after the cancel: %v", posts)
@@ -229,12 +229,12 @@ func TestAScheduledPushStartsOnceItIsDue(t *testing.T) {
 	}
 	h.close()
 	h = newHouse(t, dir, c)
-	h.gateway.online[0] = true
+	h.gateway.connect(0)
 	if owed := h.owed(0); len(owed) != 0 {
 		t.Fatalf("owed before its time: %v", owed)
 	}
 	c.pass(time.Hour + time.Second)
-	h.Derive(t.Context(), time.Hour)
+	h.start()
 	h.start()
 	if diff := cmp.Diff([]posted{{0, p.ID}}, h.gateway.take()); diff != "" {
 		t.Errorf("posted (-want +got):\n%s", diff)
@@ -252,8 +252,8 @@ func TestARunThatACrashInterruptedIsFinished(t *testing.T) {
 	h.close() // the wake-up is lost with the node
 
 	h = newHouse(t, dir, c)
-	h.gateway.online[3] = true
-	h.Derive(t.Context(), 0)
+	h.gateway.connect(3)
+	h.start()
 	if diff := cmp.Diff([]posted{{3, p.ID}}, h.gateway.take()); diff != "" {
 		t.Errorf("posted (-want +got):\n%s", diff)
 	}
@@ -264,7 +264,7 @@ func TestARunThatACrashInterruptedIsFinished(t *testing.T) {
 
 func TestNowOrNever(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())
-	h.gateway.online[0] = true
+	h.gateway.connect(0)
 	no := false
 	for name, r := range map[string]push.Request{"direct": to("a0", "a1"), "bulk": toAll()} {
 		r.Policy.StoreOffline = &no
@@ -339,7 +339,7 @@ func TestARemovedDeviceIsOwedNothing(t *testing.T) {
 
 func TestCount(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())
-	h.gateway.online[0], h.gateway.online[9] = true, true
+	h.gateway.connect(0, 9)
 	r := toAll()
 	r.App = theApp
 	got, err := h.Count(t.Context(), r)

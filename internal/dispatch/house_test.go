@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -28,25 +27,38 @@ type house struct {
 	ledger  *report.Ledger
 	gateway *gate
 	people  *people
-	jobs    *wakes
+	law     *law
 	clock   *clock
 }
 
 // newHouse opens a house over the record in dir, whose clock is c.
 func newHouse(t *testing.T, dir string, c *clock) *house {
 	t.Helper()
+	return newHouseOf(t, dir, c, 0)
+}
+
+// newHouseOf is newHouse with so many bytes for live sets.
+func newHouseOf(t *testing.T, dir string, c *clock, memory int64) *house {
+	t.Helper()
 	store, err := sqlstore.Open(t.Context(), filepath.Join(dir, "record.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{
-		t: t, store: store, ledger: report.New(store, nil), clock: c,
-		gateway: &gate{online: map[push.Ordinal]bool{}, withdrawn: map[push.ID]bool{}}, people: newPeople(), jobs: &wakes{},
+	if apps, _, err := store.Apps(t.Context()); err != nil || len(apps) == 0 {
+		if _, err := store.CreateApp(t.Context(), newPeople().app, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
-	h.unsure = &unsure{Store: store, happens: map[string]bool{}, fails: map[string]bool{}}
+	h := &house{
+		t: t, store: store, ledger: report.New(store, store, nil), clock: c,
+		gateway: newGate(), people: newPeople(), law: newLaw(),
+	}
+	h.unsure = &unsure{Store: store, ledger: h.ledger, happens: map[string]bool{}, fails: map[string]bool{}}
+	h.people.pushed = h.devices
 	h.Dispatcher = dispatch.New(dispatch.Ports{
-		Record: h.unsure, Inbox: h.unsure, Receipts: store, Bulk: h.unsure, Gateway: h.gateway, Presence: h.gateway, Audience: h.people, Census: h.people, Jobs: h.jobs, NextID: c.next,
-	}, &dispatch.Options{Now: c.now})
+		Record: h.unsure, Inbox: h.unsure, Inboxes: h.unsure, Receipts: store, Bulk: h.unsure, Changing: h.unsure, Marks: h.ledger,
+		Admission: h.law, Templates: store, Gateway: h.gateway, Presence: h.gateway, Audience: h.people, Census: h.people, NextID: c.next,
+	}, &dispatch.Options{Now: c.now, LiveMemory: memory})
 	store.OnReceipts(func(row push.Logged) {
 		h.ledger.Apply(row)
 		h.Settled(row.Receipts)
@@ -56,6 +68,19 @@ func newHouse(t *testing.T, dir string, c *clock) *house {
 	}
 	t.Cleanup(h.close)
 	return h
+}
+
+// runs has Run work until the returned function is called, which waits for its end.
+func (h *house) runs() (stop func()) {
+	ctx, cancel := context.WithCancel(h.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Error(err)
+		}
+	}
 }
 
 func (h *house) close() {
@@ -75,14 +100,34 @@ func (h *house) accept(r push.Request) push.Push {
 	return p
 }
 
-// start runs every push that somebody was woken for.
+// start runs every push that is due.
 func (h *house) start() {
 	h.t.Helper()
-	for _, id := range h.jobs.take() {
-		if err := h.Start(h.t.Context(), theApp, id); err != nil {
-			h.t.Fatal(err)
+	if err := h.Derive(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// devices returns the devices of which a mark is true for a push, as the registry asks for them.
+func (h *house) devices(l push.WherePush) (*ordset.Set, error) {
+	p, err := h.store.Find(h.t.Context(), theApp, l.Push)
+	if err != nil {
+		return nil, err
+	}
+	if l.Mark != push.MarkTargeted {
+		return h.ledger.Devices(h.t.Context(), p, l.Mark)
+	}
+	set := new(ordset.Set)
+	for o := range push.Ordinal(len(names)) {
+		in, err := h.store.Targeted(h.t.Context(), p, o)
+		if err != nil {
+			return nil, err
+		}
+		if in {
+			set.Add(o)
 		}
 	}
+	return set, nil
 }
 
 // owed returns the ids of what a device is owed.
@@ -132,7 +177,7 @@ func (h *house) report(id push.ID) (push.Push, push.Report) {
 // A clock is set by the test. It makes ids as the real one does.
 type clock struct {
 	mu   sync.Mutex
-	at   time.Time
+	at   time.Time // zero: it shows synctest's time
 	last push.ID
 }
 
@@ -141,6 +186,13 @@ func newClock() *clock { return &clock{at: time.Now().Truncate(time.Millisecond)
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.time()
+}
+
+func (c *clock) time() time.Time {
+	if c.at.IsZero() {
+		return time.Now()
+	}
 	return c.at
 }
 
@@ -154,105 +206,8 @@ func (c *clock) next() push.ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	epoch := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	c.last = max(c.last+1, push.ID(c.at.Sub(epoch).Milliseconds())<<22)
+	c.last = max(c.last+1, push.ID(c.time().Sub(epoch).Milliseconds())<<22)
 	return c.last
-}
-
-// A gate is a gateway that only notes what it is handed.
-type gate struct {
-	mu        sync.Mutex
-	online    map[push.Ordinal]bool
-	posted    []posted
-	woken     []push.Ordinal
-	withdrawn map[push.ID]bool
-}
-
-func (g *gate) IsOnline(_ push.AppID, o push.Ordinal) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.online[o]
-}
-
-func (g *gate) Wake(_ push.AppID, o push.Ordinal) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.woken = append(g.woken, o)
-}
-
-type posted struct {
-	Device push.Ordinal
-	Push   push.ID
-}
-
-func (g *gate) Post(o push.Ordinal, d *push.Delivery) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.online[o] && !g.withdrawn[d.ID] {
-		g.posted = append(g.posted, posted{o, d.ID})
-	}
-}
-
-func (g *gate) Broadcast(d *push.Delivery, owed func(push.Ordinal) bool) {
-	for o := range g.Online(d.App).All() {
-		if owed(o) {
-			g.Post(o, d)
-		}
-	}
-}
-
-func (g *gate) Online(push.AppID) *ordset.Set {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	s := new(ordset.Set)
-	for o := range g.online {
-		s.Add(o)
-	}
-	return s
-}
-
-func (g *gate) Withdraw(_ push.AppID, id push.ID, _ time.Time) (settle func(bool)) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.withdrawn[id] = true
-	return func(committed bool) {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if !committed {
-			delete(g.withdrawn, id)
-		}
-	}
-}
-
-// take returns what was posted since it was last called.
-func (g *gate) take() []posted {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	all := g.posted
-	g.posted = nil
-	return all
-}
-
-// wakes are the pushes that somebody was woken for.
-type wakes struct {
-	mu  sync.Mutex
-	ids []push.ID
-}
-
-func (w *wakes) Wake(_ context.Context, _ push.AppID, id push.ID) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !slices.Contains(w.ids, id) {
-		w.ids = append(w.ids, id)
-	}
-	return nil
-}
-
-func (w *wakes) take() []push.ID {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	all := w.ids
-	w.ids = nil
-	return all
 }
 
 func to(devices ...string) push.Request {
@@ -266,10 +221,18 @@ func toAll() push.Request {
 // unsure is a record that at times cannot say what has become of a write.
 type unsure struct {
 	*sqlstore.Store
+	ledger  *report.Ledger
 	mu      sync.Mutex      // guards what follows
 	happens map[string]bool // by method: it happens, and Unavailable is answered
 	fails   map[string]bool // by method: it does not happen, and Unavailable is answered
 	after   string          // a method whose next call fails once something has happened unanswered
+}
+
+// fail has the next call of a method fail.
+func (u *unsure) fail(method string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.fails[method] = true
 }
 
 // once does a write as the test has said for the next one of this method.
@@ -324,6 +287,33 @@ func (u *unsure) Move(ctx context.Context, app push.AppID, id push.ID, from, to 
 	return u.once("Move", func() error { return u.Store.Move(ctx, app, id, from, to, reason) })
 }
 
-func (u *unsure) Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count, unknown int, marked map[push.Mark][]push.Chunk) error {
-	return u.once("Begin", func() error { return u.Store.Begin(ctx, app, id, target, count, unknown, marked) })
+func (u *unsure) Begin(ctx context.Context, s push.Start) error {
+	return u.once("Begin", func() error { return u.Store.Begin(ctx, s) })
+}
+
+func (u *unsure) Hold(ctx context.Context, app push.AppID, id push.ID, paused bool) error {
+	return u.once("Hold", func() error { return u.Store.Hold(ctx, app, id, paused) })
+}
+
+func (u *unsure) Grow(ctx context.Context, g push.Growth) error {
+	return u.once("Grow", func() error { return u.Store.Grow(ctx, g) })
+}
+
+func (u *unsure) Recall(ctx context.Context, r push.Recalling, message *push.Acceptance) error {
+	return u.once("Recall", func() error { return u.Store.Recall(ctx, r, message) })
+}
+
+func (u *unsure) Replace(ctx context.Context, p push.Push, payload []byte) error {
+	return u.once("Replace", func() error { return u.Store.Replace(ctx, p, payload) })
+}
+
+func (u *unsure) Advance(ctx context.Context, app push.AppID, id push.ID, cursor push.Ordinal) error {
+	return u.once("Advance", func() error { return u.Store.Advance(ctx, app, id, cursor) })
+}
+
+// untold are Marks that cannot be told of any now.
+type untold struct{ *report.Ledger }
+
+func (untold) Mark(context.Context, push.Push, push.Mark, *ordset.Set) error {
+	return &push.Error{Kind: push.Unavailable, Msg: "the record is not there"}
 }

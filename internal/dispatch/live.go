@@ -5,281 +5,255 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/carillonpush/carillon/internal/live"
 	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// A live is a bulk push that is not over: scheduled, about to begin, or begun and owed to whoever is in its target and
-// not settled.
-type live struct {
-	push     push.Push // as it was when it came among the live ones, without its request
+// A bulk is a bulk push that is not over: what is to be known of it beside its live sets, in which it is from its beginning
+// on.
+type bulk struct {
+	push     push.Push // as it was when it came here, without its request; its state does not follow
 	delivery *push.Delivery
+	plan
+	adding sync.Mutex // of an open push: one addition at a time, the first one first
 
-	mu      sync.RWMutex  // guards what follows
-	request *push.Request // what begins it; nil once it has begun, since there may be many live pushes, and it may be long
-	asked   bool          // whether its audience is being evaluated
-	target  *ordset.Set   // nil until it has begun; not changed afterwards
-	settled *ordset.Set   // delivered, or dropped for a reason
-	run     bool          // whether its first pass is complete
-
-	doubtful bool // whether it may be over in the record: an attempt to end it was not answered
+	mu       sync.RWMutex  // guards what follows
+	state    push.State    // as the record has it, as far as is known
+	request  *push.Request // what begins it; nil once it has begun, since there may be many, and it may be long. Kept of an open push
+	first    bool          // of an open push: its first addition, the audience of its request, is to be made
+	asked    bool          // whether its audience is being evaluated
+	walking  bool          // of a paced push: whether somebody paces it
+	released push.Ordinal  // of a paced push: it was released to the devices of its target with ordinals below
+	settle   func(bool)    // of a paused push: ends the barrier at the gateway; nil if there is none
+	absent   bool          // whether its target, or a part of it, found no room among the live sets
+	doubtful bool          // whether the record may have it in another state: a change was not answered
+	crowded  bool          // whether it was said that it waits for room
 }
 
-// owes reports whether a device is owed the push.
-func (l *live) owes(o push.Ordinal) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.target != nil && l.target.Has(o) && !l.settled.Has(o)
+// A plan is what of a request matters after its push has begun.
+type plan struct {
+	rate     int    // devices a second; 0 is not paced
+	collapse string // its collapse id
+	offline  bool   // it is kept for devices that are away
+	personal bool   // some devices have a payload of their own
+	recalls  push.ID
+	whole    bool // what it recalls it recalls from everybody
 }
 
-// begun reports whether l has its target.
-func (l *live) begun() bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.target != nil
+func planOf(r push.Request) plan {
+	return plan{
+		rate: r.Policy.Rate, collapse: r.Policy.CollapseID, offline: r.Policy.Offline(), personal: len(r.Message.Personal) > 0,
+		recalls: r.Message.Recall, whole: r.Origin == originRecall && r.Audience.Where != nil,
+	}
 }
 
-// targets reports whether a device is in l's target.
-func (l *live) targets(o push.Ordinal) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.target != nil && l.target.Has(o)
+func (b *bulk) key() key { return key{b.push.App, b.push.ID} }
+
+// in returns the state that b is in.
+func (b *bulk) in() push.State {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.state
 }
 
-// begin gives l its target. settled holds those that are dropped from the start.
-func (l *live) begin(target, settled *ordset.Set) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.target, l.settled, l.request = target, settled, nil
+// enter notes that the record has b in a state.
+func (b *bulk) enter(s push.State) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state = s
+	if !s.Waits() && s != push.Open {
+		b.request = nil
+	}
 }
 
-// evaluating returns what begins l, and keeps others from evaluating it until evaluated is called. nil if it has begun, or
+// begun reports whether b has its target.
+func (b *bulk) begun() bool { return !b.in().Waits() }
+
+// unfinished reports whether something of b is to be run: its beginning, or its first pass.
+func (b *bulk) unfinished() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.state.Waits() || b.state == push.Sending || b.first || b.absent
+}
+
+// evaluating returns what begins b, and keeps others from evaluating it until evaluated is called. nil if it has begun, or
 // another is at it.
-func (l *live) evaluating() *push.Request {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.target != nil || l.asked {
+func (b *bulk) evaluating() *push.Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.state.Waits() || b.asked {
 		return nil
 	}
-	l.asked = true
-	return l.request
+	b.asked = true
+	return b.request
 }
 
-func (l *live) evaluated() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.asked = false
+func (b *bulk) evaluated() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked = false
 }
 
-func (l *live) doubt(is bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.doubtful = is
+func (b *bulk) doubt(is bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.doubtful = is
 }
 
-func (l *live) finished(run bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.run = run
+// bulks are the bulk pushes that are not over, by app.
+type bulks struct {
+	mu   sync.RWMutex // guards what follows
+	byID map[key]*bulk
+	apps map[push.AppID][]*bulk // in order of ids
 }
 
-// lives are the live pushes by app. The set owed of an app is a superset of all that they owe: most devices are told
-// from it alone that nothing is owed to them.
-type lives struct {
-	mu   sync.RWMutex // guards apps and everything in them but what a live guards itself
-	apps map[push.AppID]*appLives
-}
+func newBulks() *bulks { return &bulks{byID: map[key]*bulk{}, apps: map[push.AppID][]*bulk{}} }
 
-type appLives struct {
-	byID  map[push.ID]*live
-	order []*live // by id
-	owed  *ordset.Set
-
-	stale bool        // owed holds what no push owes any more
-	since *ordset.Set // while owed is computed anew: what has come meanwhile
-}
-
-// oweAll makes the superset hold a target.
-func (a *appLives) oweAll(target *ordset.Set) {
-	a.owed.Union(target)
-	if a.since != nil {
-		a.since.Union(target)
-	}
-}
-
-func newLives() *lives { return &lives{apps: map[push.AppID]*appLives{}} }
-
-func (s *lives) add(l *live) {
+// add takes b in, and returns it, or the one of its id that is there.
+func (s *bulks) add(b *bulk) *bulk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.apps[l.push.App]
-	if a == nil {
-		a = &appLives{byID: map[push.ID]*live{}, owed: new(ordset.Set)}
-		s.apps[l.push.App] = a
+	if have := s.byID[b.key()]; have != nil {
+		return have
 	}
-	if a.byID[l.push.ID] != nil {
-		return
-	}
-	a.byID[l.push.ID] = l
-	at, _ := slices.BinarySearchFunc(a.order, l.push.ID, func(l *live, id push.ID) int { return cmp.Compare(l.push.ID, id) })
-	a.order = slices.Insert(a.order, at, l)
-	if l.target != nil {
-		a.oweAll(l.target)
-	}
+	s.byID[b.key()] = b
+	all := s.apps[b.push.App]
+	at, _ := slices.BinarySearchFunc(all, b.push.ID, func(b *bulk, id push.ID) int { return cmp.Compare(b.push.ID, id) })
+	s.apps[b.push.App] = slices.Insert(all, at, b)
+	return b
 }
 
-// owing makes the app's superset hold the target of a live push.
-func (s *lives) owing(app push.AppID, target *ordset.Set) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.apps[app]; a != nil {
-		a.oweAll(target)
-	}
-}
-
-// share returns the target of a recent push of app, if it is the same set: pushes to the same devices share one.
-func (s *lives) share(app push.AppID, target *ordset.Set) *ordset.Set {
-	const recent = 4
+func (s *bulks) get(app push.AppID, id push.ID) *bulk {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	a := s.apps[app]
-	if a == nil {
-		return target
-	}
-	n := target.Len()
-	for _, l := range a.order[max(0, len(a.order)-recent):] {
-		l.mu.RLock()
-		t := l.target
-		l.mu.RUnlock()
-		if t != nil && t.Len() == n && t.And(target) == n {
-			return t
-		}
-	}
-	return target
+	return s.byID[key{app, id}]
 }
 
-func (s *lives) get(app push.AppID, id push.ID) *live {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if a := s.apps[app]; a != nil {
-		return a.byID[id]
-	}
-	return nil
-}
-
-func (s *lives) settle(app push.AppID, id push.ID, o push.Ordinal) {
-	l := s.get(app, id)
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.settled == nil {
-		l.settled = new(ordset.Set)
-	}
-	l.settled.Add(o)
-}
-
-// remove forgets a push that is over.
-func (s *lives) remove(app push.AppID, id push.ID) {
+// replace puts b in the place of the one of its id, if old is still that.
+func (s *bulks) replace(old, b *bulk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.apps[app]
-	if a == nil || a.byID[id] == nil {
+	if s.byID[b.key()] != old {
 		return
 	}
-	delete(a.byID, id)
-	a.order = slices.DeleteFunc(a.order, func(l *live) bool { return l.push.ID == id })
-	a.stale = true
+	s.byID[b.key()] = b
+	all := s.apps[b.push.App]
+	all[slices.Index(all, old)] = b
 }
 
-// tidy lets the supersets shrink to what is still owed. The computing is done under no lock.
-func (s *lives) tidy() {
+func (s *bulks) remove(k key) {
 	s.mu.Lock()
-	work := map[*appLives][]*live{}
-	for _, a := range s.apps {
-		if a.stale {
-			a.stale, a.since = false, new(ordset.Set)
-			work[a] = slices.Clone(a.order)
-		}
+	defer s.mu.Unlock()
+	if s.byID[k] == nil {
+		return
 	}
-	s.mu.Unlock()
-	for a, order := range work {
-		owed := new(ordset.Set)
-		for _, l := range order {
-			l.mu.RLock()
-			target := l.target
-			l.mu.RUnlock()
-			if target != nil {
-				owed.Union(target)
+	delete(s.byID, k)
+	rest := slices.DeleteFunc(s.apps[k.app], func(b *bulk) bool { return b.push.ID == k.id })
+	if s.apps[k.app] = rest; len(rest) == 0 {
+		delete(s.apps, k.app)
+	}
+}
+
+// of returns those of app, in order of ids.
+func (s *bulks) of(app push.AppID) []*bulk {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.apps[app])
+}
+
+// filter returns those for which keep is true. keep must not ask for s.
+func (s *bulks) filter(keep func(*bulk) bool) []*bulk {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var all []*bulk
+	for _, of := range s.apps {
+		for _, b := range of {
+			if keep(b) {
+				all = append(all, b)
 			}
-		}
-		s.mu.Lock()
-		owed.Union(a.since)
-		a.owed, a.since = owed, nil
-		s.mu.Unlock()
-	}
-}
-
-// owed returns at most limit pushes that a device is owed, in order of ids, without those that skip names.
-func (s *lives) owed(app push.AppID, o push.Ordinal, limit int, skip func(push.ID) bool) []*push.Delivery {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	a := s.apps[app]
-	if a == nil || !a.owed.Has(o) {
-		return nil
-	}
-	var all []*push.Delivery
-	for _, l := range a.order {
-		if len(all) == limit {
-			break
-		}
-		if l.owes(o) && !skip(l.push.ID) {
-			all = append(all, l.delivery)
 		}
 	}
 	return all
 }
 
-// unfinished returns the pushes whose first pass is not complete.
-func (s *lives) unfinished() []*live {
-	return s.filter(func(l *live) bool { return !l.run })
-}
-
-func (s *lives) filter(keep func(*live) bool) []*live {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var all []*live
-	for _, a := range s.apps {
-		for _, l := range a.order {
-			l.mu.RLock()
-			if keep(l) {
-				all = append(all, l)
-			}
-			l.mu.RUnlock()
-		}
-	}
-	return all
-}
-
-// adopt takes a bulk push from the record, or one that was just accepted, among the live ones.
-func (d *Dispatcher) adopt(row push.Live) error {
-	p := row.Push
+// bulkOf returns what is kept of a bulk push.
+func bulkOf(p push.Push, payload []byte) *bulk {
 	request := p.Request
 	p.Request = push.Request{}
-	l := &live{
-		push: p, request: &request, settled: new(ordset.Set), run: p.State == push.Done,
-		delivery: &push.Delivery{ID: p.ID, App: p.App, Kind: push.Bulk, Expires: p.Expires, Payload: row.Payload},
+	return &bulk{
+		push: p, state: p.State, request: &request, released: p.Cursor, plan: planOf(request),
+		first: p.State == push.Open && said(request.Audience) && p.Target == 0 && p.Unknown == 0,
+		delivery: &push.Delivery{
+			ID: p.ID, App: p.App, Kind: push.Bulk, Expires: p.Expires, Payload: payload, Rules: rules(request),
+		},
 	}
-	if p.State == push.Sending || p.State == push.Done {
-		target, settled, err := sets(row)
-		if err != nil {
-			return err
-		}
-		l.target, l.settled, l.request = d.live.share(p.App, target), settled, nil
+}
+
+// rules returns what is asked at the door of a push. A recall passes everything.
+func rules(r push.Request) push.Rules {
+	if r.Message.Recall != 0 {
+		return push.Rules{Quiet: "ignore", Silent: true}
 	}
-	d.live.add(l)
-	return nil
+	return r.Rules()
+}
+
+// said reports whether a names somebody.
+func said(a push.Audience) bool { return a.All || a.Named() || a.Where != nil || a.File != "" }
+
+// adopt takes a bulk push from the record, or one that was just accepted, among those that are not over.
+func (d *Dispatcher) adopt(row push.Live) (*bulk, error) {
+	if have := d.bulks.get(row.Push.App, row.Push.ID); have != nil {
+		return have, nil
+	}
+	b := bulkOf(row.Push, row.Payload)
+	if !b.begun() {
+		return d.bulks.add(b), nil
+	}
+	target, settled, err := sets(row)
+	if err != nil {
+		return nil, err
+	}
+	if b.state != push.Open {
+		b.request = nil
+	}
+	d.bulks.add(b) // before it is owed, so that whoever is told of it finds it
+	if err := d.owe(b, target, settled, b.state == push.Paused); err != nil {
+		d.crowd(b, err)
+		b.lack(true)
+	}
+	return b, nil
+}
+
+// lack notes whether a part of b's target found no room among the live sets.
+func (b *bulk) lack(is bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.absent = is
+}
+
+// owe puts the target of a push among the live sets. While it is held nobody is owed it.
+func (d *Dispatcher) owe(b *bulk, target, settled *ordset.Set, hold bool) error {
+	released := push.Everybody
+	if b.rate > 0 {
+		released = b.released
+	}
+	target.Compact()
+	return d.sets.Begin(live.Push{App: b.push.App, ID: b.push.ID, Target: target, Settled: settled, Released: released, Held: hold})
+}
+
+// forget ends b here: it is over, and nobody is owed it.
+func (d *Dispatcher) forget(b *bulk) {
+	d.sets.End(b.push.App, b.push.ID)
+	d.bulks.remove(b.key())
+	d.agenda.Remove(b.key())
+	b.mu.Lock()
+	settle := b.settle
+	b.settle = nil
+	b.mu.Unlock()
+	if settle != nil {
+		settle(true)
+	}
 }
 
 // sets returns the target of a push that has begun, and which devices are settled.

@@ -12,7 +12,9 @@ import (
 // people are ten devices: 0 to 5 Android, 6 to 9 iOS; 4 is blacklisted, 1 and 7 are for tests. The alias "crowd" is that of
 // 0, 2 and 7, the account "u" that of 3, the tag "odd" that of all odd ones.
 type people struct {
-	app push.App
+	app    push.App
+	pushed func(push.WherePush) (*ordset.Set, error) // what the report and the record know of a push
+	active []int                                     // who was active lately
 
 	mu    sync.Mutex // guards what follows
 	files map[string][]string
@@ -69,12 +71,14 @@ func (p *people) Resolve(_ context.Context, _ push.AppID, a push.Audience, limit
 			continue
 		}
 		if seen[i] {
+			at := slices.IndexFunc(devices, func(d push.Named) bool { return d.Ordinal == push.Ordinal(i) })
+			devices[at].Merged = true
 			continue
 		}
 		seen[i] = true
 		devices = append(devices, push.Named{
 			Ref:  push.Ref{App: theApp, Ordinal: push.Ordinal(i), Generation: 1, Platform: platformOf(n)},
-			Test: holds(i, flag(push.FlagTest)), Blacklisted: holds(i, flag(push.FlagBlacklisted)),
+			Test: p.holds(i, flag(push.FlagTest)), Blacklisted: p.holds(i, flag(push.FlagBlacklisted)), Name: n,
 		})
 	}
 	if len(devices) > limit {
@@ -132,7 +136,7 @@ func (p *people) Target(ctx context.Context, app push.AppID, a push.Audience) (*
 func (p *people) Select(_ context.Context, _ push.AppID, w push.Where) (*ordset.Set, error) {
 	set := new(ordset.Set)
 	for i := range names {
-		if holds(i, w) {
+		if p.holds(i, w) {
 			set.Add(push.Ordinal(i))
 		}
 	}
@@ -143,7 +147,7 @@ func (p *people) Tally(_ push.AppID, set *ordset.Set) push.Tally {
 	t := push.Tally{Platforms: map[push.Platform]int{}, Tokens: map[string]int{}}
 	for o := range set.All() {
 		t.Platforms[platformOf(names[o])]++
-		if holds(int(o), flag(push.FlagBlacklisted)) {
+		if p.holds(int(o), flag(push.FlagBlacklisted)) {
 			t.Blacklisted++
 		}
 		if o >= 8 {
@@ -156,20 +160,25 @@ func (p *people) Tally(_ push.AppID, set *ordset.Set) push.Tally {
 func flag(f push.Flag) push.Where { return push.Is(push.WhereFlag{Flag: f, Value: true}) }
 
 // holds evaluates w for one of the people.
-func holds(i int, w push.Where) bool {
+func (p *people) holds(i int, w push.Where) bool {
 	switch w.Join {
 	case push.JoinAnd:
-		return !slices.ContainsFunc(w.Of, func(w push.Where) bool { return !holds(i, w) })
+		return !slices.ContainsFunc(w.Of, func(w push.Where) bool { return !p.holds(i, w) })
 	case push.JoinOr:
-		return slices.ContainsFunc(w.Of, func(w push.Where) bool { return holds(i, w) })
+		return slices.ContainsFunc(w.Of, func(w push.Where) bool { return p.holds(i, w) })
 	case push.JoinNot:
-		return !holds(i, w.Of[0])
+		return !p.holds(i, w.Of[0])
 	}
 	switch l := w.Leaf.(type) {
 	case push.WhereFlag:
 		return (l.Flag == push.FlagTest && (i == 1 || i == 7) || l.Flag == push.FlagBlacklisted && i == 4) == l.Value
 	case push.WherePlatform:
 		return slices.Contains(l, platformOf(names[i]))
+	case push.WhereWithin:
+		return slices.Contains(p.active, i)
+	case push.WherePush:
+		set, err := p.pushed(l)
+		return err == nil && set.Has(push.Ordinal(i))
 	case push.WhereTag:
 		return l == "odd" && i%2 == 1
 	}

@@ -100,17 +100,12 @@ type Marks interface {
 	Report(ctx context.Context, p push.Push, now time.Time) (push.Report, error)
 }
 
-// A Verdict is whether a copy may leave for a device now.
-type Verdict struct {
-	Drop  push.Mark // other than 0: it never may
-	Until time.Time // not zero: not before then
-	Held  bool      // not now; Until is zero if it is not known until when
-}
-
 // Admission decides whether copies may leave for devices: quiet hours, networks, caps. It does no I/O.
 type Admission interface {
 	// Admit decides on one push and device. What it lets through counts under the caps from then on, once a push.
-	Admit(now time.Time, app push.AppID, o push.Ordinal, id push.ID, r push.Rules) Verdict
+	Admit(now time.Time, app push.AppID, o push.Ordinal, id push.ID, r push.Rules) push.Verdict
+	// Peek is Admit without counting anything.
+	Peek(now time.Time, app push.AppID, o push.Ordinal, id push.ID, r push.Rules) push.Verdict
 	// Idle reports whether Admit lets everything of r through, whatever the device.
 	Idle(app push.AppID, r push.Rules) bool
 	// Released yields devices for which something was held and may not be any more, each once, and forgets them.

@@ -20,7 +20,7 @@ func TestAcceptOfUnknownOutcome(t *testing.T) {
 	}{{"direct", to("a0")}, {"bulk", toAll()}} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHouse(t, t.TempDir(), newClock())
-			h.gateway.online[0] = true
+			h.gateway.connect(0)
 			r := tt.r
 			r.App, r.Key = theApp, push.Key{Namespace: "test", Value: "k", Keep: time.Hour}
 			h.unsure.happens["Accept"] = true
@@ -51,9 +51,9 @@ func TestAcceptThatDidNotHappenLeavesNothing(t *testing.T) {
 		t.Fatalf("got %v, want unavailable", err)
 	}
 	h.start() // the run finds that there is no such push
-	h.Derive(t.Context(), 0)
-	if ids := h.jobs.take(); len(ids) != 0 {
-		t.Errorf("somebody is still woken for %v", ids)
+	h.start()
+	if n := h.Unfinished(); n != 0 {
+		t.Errorf("%d pushes are still to be run", n)
 	}
 	if owed := h.owed(0); len(owed) != 0 {
 		t.Errorf("a device is owed %v", owed)
@@ -100,8 +100,8 @@ func TestCancelOfUnknownOutcome(t *testing.T) {
 			if got, err := h.Cancel(t.Context(), theApp, p.ID); err != nil || got.State != push.Cancelled {
 				t.Fatalf("got %s, %v, want cancelled", got.State, err)
 			}
-			if owed := h.owed(0); len(owed) != 0 || !h.gateway.withdrawn[p.ID] {
-				t.Errorf("owed %v, held back %v, want nothing owed and held back", owed, h.gateway.withdrawn[p.ID])
+			if owed := h.owed(0); len(owed) != 0 || !h.gateway.held(0, p.ID) {
+				t.Errorf("owed %v, held back %v, want nothing owed and held back", owed, h.gateway.held(0, p.ID))
 			}
 		})
 	}
@@ -118,7 +118,7 @@ func TestCancelThatFailsChangesNothing(t *testing.T) {
 	h.clock.pass(73 * time.Hour)
 	h.unsure.fails["Find"] = true // the look of the sweep
 	h.Sweep(t.Context())
-	if h.gateway.withdrawn[p.ID] {
+	if h.gateway.held(0, p.ID) {
 		t.Error("copies are held back although nothing was committed")
 	}
 	h.Sweep(t.Context())
@@ -129,13 +129,13 @@ func TestCancelThatFailsChangesNothing(t *testing.T) {
 
 func TestBeginOfUnknownOutcome(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())
-	h.gateway.online[2] = true
+	h.gateway.connect(2)
 	p := h.accept(toAll())
 	h.unsure.happens["Begin"] = true
 	if err := h.Start(t.Context(), theApp, p.ID); !errors.Is(err, push.Unavailable) {
 		t.Fatalf("got %v, want unavailable", err)
 	}
-	h.Derive(t.Context(), 0)
+	h.start()
 	if diff := cmp.Diff([]posted{{2, p.ID}}, h.gateway.take()); diff != "" {
 		t.Errorf("posted (-want +got):\n%s", diff)
 	}
@@ -154,8 +154,8 @@ func TestACancelThatNobodyCouldConfirmIsFoundLater(t *testing.T) {
 		t.Fatalf("got %v, want unavailable", err)
 	}
 	h.Sweep(t.Context())
-	if owed := h.owed(3); len(owed) != 0 || !h.gateway.withdrawn[p.ID] {
-		t.Errorf("after a sweep a device is owed %v, held back %v, want nothing and held back", owed, h.gateway.withdrawn[p.ID])
+	if owed := h.owed(3); len(owed) != 0 || !h.gateway.held(0, p.ID) {
+		t.Errorf("after a sweep a device is owed %v, held back %v, want nothing and held back", owed, h.gateway.held(0, p.ID))
 	}
 }
 
@@ -195,8 +195,8 @@ func TestWhatWasNeverQueuedIsNotRemembered(t *testing.T) {
 	if _, err := h.Accept(t.Context(), r); !errors.Is(err, push.ErrNotQueued) {
 		t.Fatalf("got %v, want that nothing was queued", err)
 	}
-	if ids := h.jobs.take(); len(ids) != 0 {
-		t.Errorf("somebody is woken for %v", ids)
+	if n := h.Unfinished(); n != 0 {
+		t.Errorf("%d pushes are to be run", n)
 	}
 }
 

@@ -1,9 +1,7 @@
 package dispatch
 
 import (
-	"slices"
 	"sync"
-	"time"
 
 	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
@@ -38,38 +36,6 @@ func (w *waiting) app(id push.AppID) *waitingSet {
 		w.apps[id] = s
 	}
 	return s
-}
-
-// A maybe is a direct push of which nobody could say whether it was committed: it may be, even later than the answer.
-type maybe struct {
-	app     push.AppID
-	devices []push.Ordinal
-	until   time.Time
-}
-
-const maxMaybes = 100_000
-
-// maybes are asked about again and again until they cannot be committed any more.
-type maybes struct {
-	mu  sync.Mutex // guards all
-	all []maybe
-}
-
-func (m *maybes) add(one maybe) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.all) < maxMaybes { // beyond that the senders' retries must do
-		m.all = append(m.all, one)
-	}
-}
-
-// take returns what may be committed still, and forgets what is past at now.
-func (m *maybes) take(now time.Time) []maybe {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	due := slices.Clone(m.all)
-	m.all = slices.DeleteFunc(m.all, func(one maybe) bool { return !one.until.After(now) })
-	return due
 }
 
 // add says that a row of the device is committed.

@@ -146,7 +146,7 @@ func TestCountSaysWhoIsOverTheLimit(t *testing.T) {
 // A target that was committed although nobody could say so is kept, also when the audience cannot be evaluated again.
 func TestTargetThatIsCommittedOutlivesItsAudience(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())
-	h.gateway.online[1] = true
+	h.gateway.connect(1)
 	h.people.files["f"] = []string{"a1"}
 	r := toAll()
 	r.Audience = push.Audience{File: "f", Of: &push.FileOf{Devices: true}}

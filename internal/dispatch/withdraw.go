@@ -8,41 +8,37 @@ import (
 
 // Cancel ends a push: what has not left does not leave any more when it returns. Conflict if nothing of it is pending.
 func (d *Dispatcher) Cancel(ctx context.Context, app push.AppID, id push.ID) (push.Push, error) {
-	const op = "dispatch.Cancel"
-	p, err := d.Record.Find(ctx, app, id)
-	if err != nil {
-		return push.Push{}, push.Wrap(op, err)
-	}
-	switch {
-	case p.State.Final():
-		d.over(p)
-		return push.Push{}, conflict(op, "the push is "+string(p.State))
-	case !p.Expires.After(d.opts.Now()):
-		return push.Push{}, conflict(op, "the push has expired")
-	case p.Kind == push.Direct:
-		err = d.cancelDirect(ctx, p)
-	default:
-		err = d.cancelBulk(ctx, p)
-	}
-	if err != nil {
-		return push.Push{}, push.Wrap(op, err)
-	}
-	p.State = push.Cancelled
-	return p, nil
+	return d.alter(ctx, "dispatch.Cancel", app, id, push.ActCancel, func(ctx context.Context, p push.Push) error {
+		if p.Kind == push.Direct {
+			return d.cancelDirect(ctx, p)
+		}
+		b := d.bulks.get(p.App, p.ID)
+		switch {
+		case b == nil:
+			return conflict("", "the push is over")
+		case d.complete(b):
+			return conflict("", "nothing of the push is pending")
+		}
+		return d.end(ctx, b, push.Cancelled)
+	})
 }
 
 // over forgets a push that the record says is over, if it is live here all the same.
 func (d *Dispatcher) over(p push.Push) {
-	if d.live.get(p.App, p.ID) != nil {
-		d.Gateway.Withdraw(p.App, p.ID, p.Expires)(true)
-		d.live.remove(p.App, p.ID)
+	b := d.bulks.get(p.App, p.ID)
+	if b == nil && !d.held.has(p.App, p.ID) {
+		return
+	}
+	d.Gateway.Withdraw(p.App, p.ID, nil, p.Expires)(true)
+	d.held.remove(p.App, p.ID, true)
+	if b != nil {
+		d.forget(b)
 	}
 }
 
 func (d *Dispatcher) cancelDirect(ctx context.Context, p push.Push) error {
-	ctx, cancel := patient(ctx)
-	defer cancel()
-	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
+	defer d.turn(p.ID)()
+	settle := d.Gateway.Withdraw(p.App, p.ID, nil, p.Expires)
 	n, err := d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
 	if is(err, push.Unavailable) { // it may have happened; asking once more waits for the record to know
 		n, err = d.Inbox.Withdraw(ctx, p.App, p.ID, push.MarkCancelled)
@@ -51,8 +47,11 @@ func (d *Dispatcher) cancelDirect(ctx context.Context, p push.Push) error {
 		}
 	}
 	settle(err == nil)
-	if err == nil && n == 0 {
-		err = conflict("", "nothing of the push is pending")
+	switch {
+	case err == nil && n == 0:
+		return conflict("", "nothing of the push is pending")
+	case err == nil:
+		d.held.remove(p.App, p.ID, true)
 	}
 	return err
 }
@@ -63,127 +62,84 @@ func (d *Dispatcher) cancelled(ctx context.Context, p push.Push) bool {
 	return err == nil && now.State == push.Cancelled
 }
 
-func (d *Dispatcher) cancelBulk(ctx context.Context, p push.Push) error {
-	l := d.live.get(p.App, p.ID)
-	if l == nil {
-		return conflict("", "the push is over")
-	}
-	if l.complete() {
-		return conflict("", "nothing of the push is pending")
-	}
-	return d.end(ctx, l, push.Cancelled)
+// An ending is how a push ends: what happened to it, and the reason under which what is pending counts.
+type ending struct {
+	action push.Action
+	mark   push.Mark
 }
 
-// ends are the reasons under which what is pending counts when a push ends.
-var ends = map[push.State]push.Mark{push.Cancelled: push.MarkCancelled, push.Expired: push.MarkExpired}
+var endings = map[push.State]ending{
+	push.Cancelled: {push.ActCancel, push.MarkCancelled},
+	push.Expired:   {push.ActExpire, push.MarkExpired},
+	push.Recalled:  {push.ActRecall, push.MarkWithdrawn},
+}
 
-// end moves a live push to a final state: the barrier, then the commit, then nobody is owed it. A caller who goes away
-// does not leave that half done.
-func (d *Dispatcher) end(ctx context.Context, l *live, to push.State) error {
-	p := l.push
-	defer d.turn(p.ID)()
+// end moves a push to a final state: the barrier, then the commit, then nobody is owed it. A caller who goes away does not
+// leave that half done.
+func (d *Dispatcher) end(ctx context.Context, b *bulk, to push.State) error {
+	defer d.turn(b.push.ID)()
+	return d.endNow(ctx, b, to)
+}
+
+// endNow is end for a caller who has b's turn.
+func (d *Dispatcher) endNow(ctx context.Context, b *bulk, to push.State) error {
+	p := b.push
 	ctx, cancel := patient(ctx)
 	defer cancel()
-	settle := d.Gateway.Withdraw(p.App, p.ID, p.Expires)
-	pending, reason := l.pending(), ""
-	if to == push.Expired && !l.begun() {
+	settle := d.Gateway.Withdraw(p.App, p.ID, nil, p.Expires)
+	pending, reason := d.sets.Pending(p.App, p.ID), ""
+	if to == push.Expired && !b.begun() {
 		reason = push.ExpiredUnsent
 	}
-	over, err := d.move(ctx, p, to, reason)
+	now, err := d.move(ctx, p, endings[to].action, reason)
+	over := now.Final() || is(err, push.NotFound)
 	if !over && is(err, push.Unavailable) {
-		l.doubt(true)
+		b.doubt(true)
 	}
 	settle(over)
 	if over {
-		d.live.remove(p.App, p.ID)
+		b.enter(now)
+		d.forget(b)
 	}
 	if err == nil {
-		d.opts.Observe.Settled(push.Bulk, ends[to], pending)
+		d.opts.Observe.Settled(push.Bulk, endings[to].mark, pending)
 	}
 	return err
 }
 
-// move moves a push to a final state, and reports whether it is in one now: this one, or another that it had already.
-func (d *Dispatcher) move(ctx context.Context, p push.Push, to push.State, reason string) (over bool, err error) {
+// move has the record move a push by an action, and returns the state that it is in then, "" if that is not known. An
+// attempt whose outcome is unknown is looked up. Conflict if the state of the push does not allow the action. The caller
+// has the push's turn.
+func (d *Dispatcher) move(ctx context.Context, p push.Push, a push.Action, reason string) (now push.State, err error) {
+	var to push.State
 	for range 3 {
-		now, findErr := d.Record.Find(ctx, p.App, p.ID)
+		found, findErr := d.Record.Find(ctx, p.App, p.ID)
 		switch {
 		case is(findErr, push.NotFound): // deleted with its app
-			return true, findErr
+			return "", findErr
 		case findErr != nil && err != nil:
-			return false, err // unknown still: the sweep will see
+			return "", err // unknown still: the sweep will see
 		case findErr != nil:
-			return false, findErr
-		case now.State == to && is(err, push.Unavailable): // the attempt whose outcome was unknown
-			return true, nil
-		case !now.State.May(to):
-			return now.State.Final(), conflict("", "the push is "+string(now.State))
+			return "", findErr
+		case found.State == to && is(err, push.Unavailable): // the attempt whose outcome was unknown
+			return to, nil
 		}
-		err = d.Bulk.Move(ctx, p.App, p.ID, now.State, to, reason)
+		var ok bool
+		if to, ok = found.State.On(a); !ok || to == found.State {
+			return found.State, conflict("", "the push is "+string(found.State))
+		}
+		err = d.Bulk.Move(ctx, p.App, p.ID, found.State, to, reason)
 		if err == nil {
-			return true, nil
+			return to, nil
 		}
 		if !is(err, push.Unavailable) && !is(err, push.Conflict) { // Conflict: it moved between the two
-			return false, err
+			return "", err
 		}
 	}
-	return false, err
+	return "", err
 }
 
-// sweep ends what has expired: bulk pushes one by one, inbox rows in slices that let other writers through.
-func (d *Dispatcher) sweep(ctx context.Context) {
-	now := d.opts.Now()
-	for _, l := range d.live.filter(func(l *live) bool { return !l.push.Expires.After(now) }) {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := d.end(ctx, l, push.Expired); err != nil && ctx.Err() == nil {
-			d.opts.Log.Warn("expiry failed, will be tried again", "push", l.push.ID, "err", err)
-		}
-	}
-	d.undoubt(ctx)
-	for _, one := range d.maybes.take(now) {
-		d.remind(one.app, one.devices)
-	}
-	d.live.tidy()
-	for ctx.Err() == nil {
-		n, err := d.Inbox.Sweep(ctx, now, sweepSlice)
-		if err != nil && ctx.Err() == nil {
-			d.opts.Log.Warn("sweep failed, will be tried again", "err", err)
-		}
-		if err != nil || n < sweepSlice {
-			return
-		}
-	}
-}
-
-// pending returns how many devices are owed l.
-func (l *live) pending() int {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.target == nil {
-		return 0
-	}
-	return l.target.Len() - l.target.And(l.settled)
-}
-
-// undoubt looks up the pushes whose end was asked for and not answered: those that are over are not owed any more.
-func (d *Dispatcher) undoubt(ctx context.Context) {
-	for _, l := range d.live.filter(func(l *live) bool { return l.doubtful }) {
-		p, err := d.Record.Find(ctx, l.push.App, l.push.ID)
-		switch {
-		case is(err, push.NotFound) || err == nil && p.State.Final():
-			d.over(l.push)
-		case err == nil:
-			l.doubt(false)
-		}
-	}
-}
-
-// complete reports whether the first pass is over and nobody is owed l.
-func (l *live) complete() bool {
-	l.mu.RLock()
-	run := l.run
-	l.mu.RUnlock()
-	return run && l.pending() == 0
+// complete reports whether the first pass of b is over and nobody is owed it.
+func (d *Dispatcher) complete(b *bulk) bool {
+	return b.in() == push.Done && d.sets.Pending(b.push.App, b.push.ID) == 0
 }

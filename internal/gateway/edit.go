@@ -39,18 +39,10 @@ func isEditTopic(topic string) bool {
 //
 // Unknown and repeated names are refused, as are null and what is not Unicode text. The error is Invalid, with the path of what is wrong.
 func parseEdit(topic string, b []byte) (*push.LabelEdit, error) {
-	if len(b) > maxPayload {
-		return nil, invalid("", "has more than 4096 bytes")
-	}
-	v, err := push.ReadJSON(b)
+	f, err := readFields(b)
 	if err != nil {
 		return nil, err
 	}
-	all, ok := v.(map[string]any)
-	if !ok {
-		return nil, invalid("", "must be a JSON object")
-	}
-	f := fields{all: all}
 	e := &push.LabelEdit{ByDevice: true}
 	op, _ := f.text("op")
 	if err := e.Op.UnmarshalText([]byte(op)); err != nil {
@@ -66,11 +58,8 @@ func parseEdit(topic string, b []byte) (*push.LabelEdit, error) {
 	case topicAttributes:
 		f.attributes(e)
 	}
-	for _, name := range slices.Sorted(maps.Keys(f.all)) {
-		f.refuse(shown(name), "is not a field here")
-	}
-	if f.err != nil {
-		return nil, f.err
+	if err := f.end(); err != nil {
+		return nil, err
 	}
 	if err := e.Validate(); err != nil {
 		return nil, asPublished(topic, err)
@@ -106,6 +95,30 @@ func invalid(field, msg string) error { return &push.Error{Kind: push.Invalid, F
 type fields struct {
 	all map[string]any
 	err error
+}
+
+// readFields reads the object that a payload is.
+func readFields(b []byte) (*fields, error) {
+	if len(b) > maxPayload {
+		return nil, invalid("", "has more than 4096 bytes")
+	}
+	v, err := push.ReadJSON(b)
+	if err != nil {
+		return nil, err
+	}
+	all, ok := v.(map[string]any)
+	if !ok {
+		return nil, invalid("", "must be a JSON object")
+	}
+	return &fields{all: all}, nil
+}
+
+// end refuses what was not asked for, and returns the first fault.
+func (f *fields) end() error {
+	for _, name := range slices.Sorted(maps.Keys(f.all)) {
+		f.refuse(shown(name), "is not a field here")
+	}
+	return f.err
 }
 
 func (f *fields) refuse(field, msg string) {

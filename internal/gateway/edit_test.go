@@ -79,6 +79,29 @@ func (l *labels) Relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) er
 	return nil
 }
 
+// SetNetwork waits and fails as Relabel does, with an edit that names nothing.
+func (l *labels) SetNetwork(ctx context.Context, ref push.Ref, n push.Network) error {
+	l.mu.Lock()
+	l.overlap = l.overlap || l.busy[ref.Ordinal]
+	l.busy[ref.Ordinal] = true
+	before := l.before
+	l.mu.Unlock()
+	if before != nil {
+		before(ref.Ordinal, push.LabelEdit{})
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy[ref.Ordinal] = false
+	switch {
+	case ctx.Err() != nil:
+		return push.Wrap("labels.SetNetwork", ctx.Err())
+	case l.gone[ref.Ordinal]:
+		return &push.Error{Kind: push.NotFound, Msg: "no such device"}
+	}
+	l.made[ref.Ordinal] = append(l.made[ref.Ordinal], "on "+string(n))
+	return nil
+}
+
 // edited returns d after e.
 func edited(d push.Device, e push.LabelEdit) (push.Device, error) {
 	if e.All == push.AllTags {

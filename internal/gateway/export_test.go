@@ -47,6 +47,8 @@ func (m *Sim) outcome() Outcome {
 		o.Said = "refused " + r.reason.String()
 	} else if r != nil && r.edit != nil {
 		o.Said = ShowEdit(r.edit)
+	} else if r != nil && r.on != "" {
+		o.Said = "on " + string(r.on)
 	} else if r != nil {
 		o.Said = r.id.String() + " " + eventName(r.mark)
 	}
@@ -169,10 +171,11 @@ func (m *Sim) Settled(id push.ID) bool {
 // Size returns what a message takes on the wire by the session's count.
 func (m *Sim) Size(d *push.Delivery) int { return m.s.send.size(d) }
 
-// ParseEvent and ParseEdit read statements.
+// ParseEvent, ParseEdit and ParseNetwork read statements.
 var (
-	ParseEvent = parseEvent
-	ParseEdit  = parseEdit
+	ParseEvent   = parseEvent
+	ParseEdit    = parseEdit
+	ParseNetwork = parseNetwork
 )
 
 // EditTopics are the topics of edits.
@@ -198,6 +201,14 @@ func (g *Gateway) Drop(ref push.Ref) {
 	g.statements.of(who).drop(who, func(*conn) bool { return true })
 }
 
+// Behind reports whether a device's connection has more to read from the record, as far as it knows, or reads it.
+func (g *Gateway) Behind(app push.AppID, o push.Ordinal) bool {
+	c := g.conns.find(app, o)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.s.send.draining || c.s.send.more
+}
+
 // BroadcastID returns the packet identifier of a broadcast.
 var BroadcastID = broadcastID
 
@@ -218,7 +229,9 @@ func (g *Gateway) Remembered() (m Memory) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		m.Withdrawn++
-		m.Devices += len(n.from)
+		for _, it := range n.open {
+			m.Devices += it.kept
+		}
 		return true
 	})
 	if n := int(g.gate.noted.Load()); n != m.Withdrawn {
@@ -229,5 +242,5 @@ func (g *Gateway) Remembered() (m Memory) {
 
 // HandingOver reports whether a copy of a push is being handed to a connection that may block.
 func (g *Gateway) HandingOver(app push.AppID, id push.ID) bool {
-	return len(g.gate.await(withdrawn{app, id}, 0)) > 0
+	return len(g.gate.await(withdrawn{app, id}, new(withdrawal), 0)) > 0
 }

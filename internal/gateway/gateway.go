@@ -15,7 +15,7 @@
 // again. House.Receipt is called under none of them, because it may wait for a commit, whose caller waits for a connection
 // in Settled; so Settled and Wake leave nobody's receipts to be posted by whoever comes next. House.Presence is called under
 // the first, so that its calls come in order: it may call Online, IsOnline and Wake, but not Disconnect. House.Event and
-// Labels.Relabel are called under none, one call a device at a time, in the order in which the device has spoken; they may
+// the methods of Labels are called under none, one call a device at a time, in the order in which the device has spoken; they may
 // call Disconnect.
 package gateway
 

@@ -325,6 +325,70 @@ func TestWakeHasTheRecordAsked(t *testing.T) {
 	g.Wake(1, 99) // not here
 }
 
+// What the house holds at its door is passed over, whatever comes after it; once it may leave, Wake has it come.
+func TestWhatIsHeldAtTheDoorComesWhenItMay(t *testing.T) {
+	everyWay(t, nil, func(t *testing.T, h *house, dial func() *client) {
+		ref := h.device("dev", 7)
+		h.mu.Lock()
+		h.atDoor = map[push.ID]bool{2: true}
+		h.mu.Unlock()
+		for id := range push.ID(40) { // more than a page
+			h.owe(message(id+1, fmt.Sprint("m", id+1)), 7)
+		}
+		c := dial().connect("dev", nil).subscribe(1)
+		for id := 1; id <= 40; id++ {
+			if id != 2 {
+				c.takes(fmt.Sprint("m", id))
+			}
+		}
+		h.send(message(41, "new"), 7) // the connection has caught up
+		c.takes("new")
+		g := h.gw
+		g.Wake(ref.App, ref.Ordinal)
+		c.quiet()
+		h.mu.Lock()
+		h.atDoor = nil
+		h.mu.Unlock()
+		g.Wake(ref.App, ref.Ordinal)
+		c.takes("m2")
+	})
+}
+
+// A bulk push may come to one device after the other, and with the device's own payload: its packet identifier is that of the
+// push, as if it were broadcast.
+func TestPostOfABulkPushIsLikeABroadcast(t *testing.T) {
+	everyWay(t, nil, func(t *testing.T, h *house, dial func() *client) {
+		h.device("ann", 7)
+		h.device("bob", 8)
+		all := map[push.Ordinal]*client{7: dial().connect("ann", nil).subscribe(1), 8: dial().connect("bob", nil).subscribe(1)}
+		id := push.ID(1 << 40)
+		receives := func(o push.Ordinal, payload string) {
+			t.Helper()
+			p := next[*mqtt.Publish](all[o])
+			if string(p.Payload) != payload || p.PacketID != gateway.BroadcastID(id) {
+				t.Errorf("got %q with identifier %d, want %q with %d", p.Payload, p.PacketID, payload, gateway.BroadcastID(id))
+			}
+			all[o].ack(p)
+		}
+		for o, payload := range map[push.Ordinal]string{7: "for ann", 8: "for bob"} {
+			h.send(broadcast(id, payload), o)
+			receives(o, payload)
+		}
+		h.until("delivered", func() bool { return h.has(id, 7, push.MarkDelivered) && h.has(id, 8, push.MarkDelivered) })
+		h.until("nothing waits", func() bool { return len(h.pending[7])+len(h.pending[8]) == 0 })
+
+		// What waits in the record comes with the same identifier, whether it was posted or not.
+		id++
+		d := broadcast(id, "paced")
+		h.owe(d, 7, 8)
+		h.gw.Post(7, d)
+		receives(7, "paced")
+		h.gw.Broadcast(d, func(o push.Ordinal) bool { return o == 8 })
+		receives(8, "paced")
+		all[7].quiet()
+	})
+}
+
 func TestStreamEndsWithItsWritersError(t *testing.T) {
 	h, g := newHouse(t, nil)
 	ref := h.device("dev", 7)

@@ -32,6 +32,7 @@ type house struct {
 	onMark   func(r push.Receipt) bool // false loses the receipt
 	onQueue  func(rs []push.Receipt)   // called before receipts are queued
 	removed  map[push.Ref]bool         // that are not registered any more
+	atDoor   map[push.ID]bool          // pushes that Owed passes over
 }
 
 func newHouse(tb testing.TB, opts *gateway.Options) (*house, *gateway.Gateway) {
@@ -155,7 +156,7 @@ func (h *house) Owed(ctx context.Context, ref push.Ref, limit int, skip func(pus
 	}
 	var page []*push.Delivery
 	for _, d := range h.pending[ref.Ordinal] {
-		if len(page) < limit && !skip(d.ID) {
+		if len(page) < limit && !skip(d.ID) && !h.atDoor[d.ID] {
 			page = append(page, d)
 		}
 	}

@@ -42,12 +42,13 @@ func (l *lane) exit(c *conn, it *item) {
 	}
 }
 
-// holding returns the connections to which w is being handed and, if there are any, what is closed at the next exit.
-func (l *lane) holding(w withdrawn) (all []*conn, left <-chan struct{}) {
+// holding returns the connections to which what it withdraws of w is being handed and, if there are any, what is closed at
+// the next exit.
+func (l *lane) holding(w withdrawn, it *withdrawal) (all []*conn, left <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c, v := range l.inside {
-		if v == w {
+		if v == w && it.holds(c.device.Ordinal) {
 			all = append(all, c)
 		}
 	}
@@ -60,14 +61,14 @@ func (l *lane) holding(w withdrawn) (all []*conn, left <-chan struct{}) {
 	return all, l.left
 }
 
-// await waits until w, which is noted, is being handed to no connection, at most for limit. It returns those to which it
-// still is.
-func (g *gate) await(w withdrawn, limit time.Duration) (still []*conn) {
+// await waits until what it, which is noted, withdraws of w is being handed to no connection, at most for limit. It returns
+// those to which it still is.
+func (g *gate) await(w withdrawn, it *withdrawal, limit time.Duration) (still []*conn) {
 	var timer *time.Timer // made when somebody has to wait, which is nearly never
 	expired := false
 	for i := range g.lanes {
 		for {
-			all, left := g.lanes[i].holding(w)
+			all, left := g.lanes[i].holding(w, it)
 			if len(all) == 0 {
 				break
 			}

@@ -30,4 +30,6 @@ type Labels interface {
 	// Relabel returns when the edit is durable. Invalid, NotFound (the device was removed), TooMany,
 	// Unavailable. When ctx ends it is given up, unless it is being written.
 	Relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) error
+	// SetNetwork notes what network the device is on: WiFi, Mobile, or AnyNetwork where it does not say. It returns as Relabel does.
+	SetNetwork(ctx context.Context, ref push.Ref, n push.Network) error
 }

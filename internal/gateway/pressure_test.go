@@ -109,7 +109,7 @@ func TestExpiredAndWithdrawnMessagesDoNotLeaveTheQueue(t *testing.T) {
 	h.send(message(begun+2, "withdrawn"), 7)
 	h.send(message(begun+3, fmt.Sprint(begun+3, ":stays")), 7)
 	skew.Store(int64(2 * time.Minute))
-	settle := g.Withdraw(1, begun+2, time.Now().Add(time.Hour))
+	settle := g.Withdraw(1, begun+2, nil, time.Now().Add(time.Hour))
 	ids := drainTo(c, begun+3)
 	for _, id := range ids {
 		if id == begun+1 || id == begun+2 {

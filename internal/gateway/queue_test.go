@@ -73,7 +73,7 @@ func TestReceiptsThatWaitForRoomStopNobody(t *testing.T) {
 				h.gw.Settled([]push.Receipt{{App: 1, Push: 1, Ordinal: 7, Mark: push.MarkDelivered}})
 			})
 			returns(t, "Wake", func() { h.gw.Wake(ref.App, ref.Ordinal) })
-			returns(t, "Withdraw", func() { h.gw.Withdraw(1, 102, inAnHour())(false) })
+			returns(t, "Withdraw", func() { h.gw.Withdraw(1, 102, nil, inAnHour())(false) })
 			release()
 			c.takes("next")
 		})

@@ -11,8 +11,9 @@ import (
 
 // The topics that there are, beside those of edits.
 const (
-	topicInbox = "inbox"
-	topicEvent = "event"
+	topicInbox   = "inbox"
+	topicEvent   = "event"
+	topicNetwork = "device/network"
 )
 
 // A phase is where a connection stands.
@@ -227,6 +228,10 @@ func (s *session) published(p *mqtt.Publish, fx *effects) {
 	case isEditTopic(p.Topic):
 		var err error
 		st.edit, err = parseEdit(p.Topic, p.Payload)
+		st.reason, st.why = refusal(err)
+	case p.Topic == topicNetwork:
+		var err error
+		st.on, err = parseNetwork(p.Payload)
 		st.reason, st.why = refusal(err)
 	case p.Topic == topicInbox:
 		st.reason = mqtt.NotAuthorized // one device does not write to another's

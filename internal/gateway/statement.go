@@ -19,7 +19,8 @@ const (
 type statement struct {
 	id     push.ID
 	mark   push.Mark
-	edit   *push.LabelEdit // of itself; nil if it is of a push
+	edit   *push.LabelEdit // of itself; nil if it is of something else
+	on     push.Network    // the network that it is on; "" if it is of something else
 	qos    mqtt.QoS
 	packet uint16
 	reason mqtt.ReasonCode // a failure if it is refused already, and nothing is to be recorded
@@ -133,6 +134,8 @@ func (c *conn) record(ctx context.Context, st statement) {
 		err = ctx.Err()
 	case st.edit != nil:
 		err = c.g.statements.labels.Relabel(ctx, c.device, *st.edit)
+	case st.on != "":
+		err = c.g.statements.labels.SetNetwork(ctx, c.device, st.on)
 	default:
 		err = c.g.house.Event(ctx, c.device, st.id, st.mark)
 	}

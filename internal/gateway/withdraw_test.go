@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,7 @@ func inAnHour() time.Time { return time.Now().Add(time.Hour) }
 func TestReadmittedBroadcastReachesEverybody(t *testing.T) {
 	h, g := newHouse(t, nil)
 	d := broadcast(1<<40, "back")
-	settle := g.Withdraw(1, d.ID, d.Expires)
+	settle := g.Withdraw(1, d.ID, nil, d.Expires)
 	g.HoldBack(d, 5000) // devices that are gone by now
 	w := serve(t, g)[0]
 	var clients []*client
@@ -47,6 +48,7 @@ func caughtUp(t *testing.T, h *house, w way, o push.Ordinal) *client {
 	c := newClient(t, w.dial(), mqtt.V5).connect("dev", nil).subscribe(1)
 	h.send(message(9_999, "first"), o)
 	c.takes("first")
+	soon(t, "caught up", func() bool { return !h.gw.Behind(1, o) })
 	return c
 }
 
@@ -57,22 +59,22 @@ func TestCommittedWithdrawalStandsUntilThePushExpires(t *testing.T) {
 	until := inAnHour()
 	m := message(1, "withdrawn")
 	m.Expires = until.Add(24 * time.Hour) // so that only the withdrawal holds it back
-	settle := g.Withdraw(1, 1, until)
+	settle := g.Withdraw(1, 1, nil, until)
 	g.Post(7, m)
 	c.quiet()
 	if got, want := g.Remembered(), (gateway.Memory{Withdrawn: 1, Devices: 1}); got != want {
 		t.Errorf("before the commit: got %+v, want %+v", got, want)
 	}
 	settle(true)
-	settle(false)                  // said once
-	g.Withdraw(1, 1, until)(false) // a later one that failed does not undo it
+	settle(false)                       // said once
+	g.Withdraw(1, 1, nil, until)(false) // a later one that failed does not undo it
 	g.Post(7, m)
 	c.quiet()
 	if got, want := g.Remembered(), (gateway.Memory{Withdrawn: 1}); got != want {
 		t.Errorf("after the commit: got %+v, want %+v", got, want)
 	}
 	skew.Store(int64(time.Hour))
-	settle = g.Withdraw(1, 2, until) // looks
+	settle = g.Withdraw(1, 2, nil, until) // looks
 	g.Post(7, m)
 	c.takes("withdrawn")
 	settle(true) // the push has expired meanwhile
@@ -85,7 +87,7 @@ func TestCommittedWithdrawalStandsUntilThePushExpires(t *testing.T) {
 func TestWithdrawalsOfOnePushOverlap(t *testing.T) {
 	h, g := newHouse(t, nil)
 	c := caughtUp(t, h, serve(t, g)[0], 7)
-	one, two := g.Withdraw(1, 1, inAnHour()), g.Withdraw(1, 1, inAnHour())
+	one, two := g.Withdraw(1, 1, nil, inAnHour()), g.Withdraw(1, 1, nil, inAnHour())
 	h.send(message(1, "m"), 7)
 	one(false)
 	c.quiet()
@@ -93,14 +95,155 @@ func TestWithdrawalsOfOnePushOverlap(t *testing.T) {
 	c.takes("m")
 }
 
+// A withdrawal of some devices holds back theirs only, and each that stands holds for itself.
+func TestWithdrawalsOfNamedDevices(t *testing.T) {
+	h, g := newHouse(t, nil)
+	w := serve(t, g)[0]
+	id := push.ID(1 << 40)
+	clients := map[push.Ordinal]*client{}
+	for o := push.Ordinal(1); o <= 3; o++ {
+		h.device(fmt.Sprint("dev", o), o)
+		clients[o] = newClient(t, w.dial(), mqtt.V5).connect(fmt.Sprint("dev", o), nil).subscribe(1)
+		clients[o].quiet()
+	}
+	// sends makes a message wait for all three and checks who gets it. Nobody else has it afterwards.
+	sends := func(when string, to ...push.Ordinal) {
+		t.Helper()
+		d := broadcast(id, when)
+		h.mu.Lock()
+		h.pending = map[push.Ordinal][]*push.Delivery{}
+		h.mu.Unlock()
+		h.owe(d, 1, 2, 3)
+		g.Broadcast(d, func(push.Ordinal) bool { return true })
+		for o, c := range clients {
+			if slices.Contains(to, o) {
+				c.takes(when)
+				h.until("settled", func() bool { return len(h.pending[o]) == 0 })
+			}
+			c.quiet()
+		}
+	}
+	one, two, all := g.Withdraw(1, id, []push.Ordinal{1}, inAnHour()), g.Withdraw(1, id, []push.Ordinal{1, 2}, inAnHour()),
+		g.Withdraw(1, id, nil, inAnHour())
+	sends("all stand")
+	one(true)
+	sends("the first was committed")
+	all(false) // as the end of a pause
+	clients[3].takes("the first was committed")
+	clients[2].quiet()
+	two(false)
+	clients[2].takes("the first was committed")
+	clients[1].quiet()
+	h.until("settled", func() bool { return len(h.pending[2])+len(h.pending[3]) == 0 })
+
+	id++
+	g.Withdraw(1, id, []push.Ordinal{}, inAnHour())(true) // nobody's
+	g.Withdraw(1, id, []push.Ordinal{1}, inAnHour())(true)
+	g.Withdraw(1, id, []push.Ordinal{1, 2}, inAnHour())(false)
+	g.Withdraw(1, id, nil, inAnHour())(false)
+	g.Withdraw(1, id, []push.Ordinal{3}, inAnHour())(true)
+	sends("two are withdrawn", 2)
+	id++
+	g.Withdraw(1, id, []push.Ordinal{3}, inAnHour())(true)
+	g.Withdraw(1, id, nil, inAnHour())(true)
+	g.Withdraw(1, id, []push.Ordinal{3}, inAnHour())(false)
+	sends("all are withdrawn")
+	if got, want := g.Remembered(), (gateway.Memory{Withdrawn: 3}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A push that is paused costs its note and no more, however many are held back for however long, and comes to all of them.
+func TestAWithdrawalMayStandForLong(t *testing.T) {
+	var skew atomic.Int64
+	h, g := newHouse(t, &gateway.Options{Now: func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }})
+	c := caughtUp(t, h, serve(t, g)[0], 70_000)
+	d := broadcast(1<<40, "paused")
+	d.Expires = time.Now().Add(1000 * time.Hour)
+	h.owe(d, 70_000)
+	settle := g.Withdraw(1, d.ID, nil, d.Expires)
+	for range 3 {
+		g.HoldBack(d, 50_000)
+	}
+	g.Post(70_000, d)
+	c.quiet()
+	if got, want := g.Remembered(), (gateway.Memory{Withdrawn: 1}); got != want {
+		t.Errorf("got %+v, want %+v: nobody in particular", got, want)
+	}
+	skew.Store(int64(48 * time.Hour))
+	g.Withdraw(1, 1<<41, nil, inAnHour())(true) // looks for what is over
+	g.Post(70_000, d)
+	c.quiet()
+	settle(false)
+	c.takes("paused")
+	if got := g.Remembered().Withdrawn; got > 1 {
+		t.Errorf("%d pushes are remembered after the end of the pause, want none of it", got)
+	}
+}
+
+// What is committed is forgotten when the push expires, whatever is still open.
+func TestWithdrawalsEndEachForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, g := newHouse(t, nil)
+		d := broadcast(1<<40, "m")
+		at := func(d time.Duration) time.Time { return time.Now().Add(d) }
+		pause := g.Withdraw(1, d.ID, nil, at(time.Minute))
+		g.Withdraw(1, d.ID, []push.Ordinal{1}, at(time.Minute))(true)
+		g.Withdraw(1, d.ID, nil, at(time.Minute))(true)
+		time.Sleep(2 * time.Minute) // ok: the bubble's time
+		synctest.Wait()
+		g.HoldBack(d, 3)
+		if got, want := g.Remembered(), (gateway.Memory{Withdrawn: 1, Devices: 3}); got != want {
+			t.Errorf("while the pause stands: got %+v, want %+v", got, want)
+		}
+		pause(false)
+		if got, want := g.Remembered(), (gateway.Memory{}); got != want {
+			t.Errorf("in the end: got %+v, want %+v", got, want)
+		}
+	})
+}
+
+// A withdrawal of some devices waits for the copies of those alone that are being handed over.
+func TestWithdrawOfNamedDevicesWaitsForTheirCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := newHouse(t, nil)
+		begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			ended <- g.Stream(context.Background(), h.device("dev", 7), func([]byte) error {
+				begun <- struct{}{}
+				<-release
+				return nil
+			})
+		}()
+		synctest.Wait()
+		h.send(message(1, "m"), 7)
+		<-begun
+		start := time.Now()
+		g.Withdraw(1, 1, []push.Ordinal{6, 8}, inAnHour())(true)
+		if got := time.Since(start); got != 0 {
+			t.Errorf("waited %v for a copy of another device", got)
+		}
+		go func() {
+			time.Sleep(time.Second) // ok: the bubble's time
+			close(release)
+		}()
+		g.Withdraw(1, 1, []push.Ordinal{7}, inAnHour())(true)
+		if got := time.Since(start); got != time.Second {
+			t.Errorf("returned after %v, want 1 s: the copy was being handed over", got)
+		}
+		go g.Close()
+		<-ended
+	})
+}
+
 func TestWithdrawnPushesAreForgottenByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, g := newHouse(t, nil)
 		for id := range push.ID(1000) {
-			g.Withdraw(1, id+1, time.Now().Add(time.Duration(1000-id)*time.Second))(true)
+			g.Withdraw(1, id+1, nil, time.Now().Add(time.Duration(1000-id)*time.Second))(true)
 		}
-		g.Withdraw(1, 5000, time.Time{})(true) // never expires
-		open := g.Withdraw(1, 5001, time.Now().Add(time.Second))
+		g.Withdraw(1, 5000, nil, time.Time{})(true) // never expires
+		open := g.Withdraw(1, 5001, nil, time.Now().Add(time.Second))
 		time.Sleep(500*time.Second + time.Millisecond) // ok: the bubble's time
 		synctest.Wait()
 		if got := g.Remembered().Withdrawn; got != 502 {
@@ -119,7 +262,7 @@ func TestWithdrawnPushesAreForgottenByThemselves(t *testing.T) {
 func withdraw(g *gateway.Gateway, id push.ID) (returned *atomic.Bool) {
 	returned = new(atomic.Bool)
 	go func() {
-		settle := g.Withdraw(1, id, inAnHour())
+		settle := g.Withdraw(1, id, nil, inAnHour())
 		returned.Store(true)
 		settle(true)
 	}()
@@ -168,7 +311,7 @@ func testBarrier(t *testing.T, h *house, g *gateway.Gateway, w way) {
 		for g.Stats().Written == 0 { // at least the first round withdraws in the middle
 			continue
 		}
-		settle := g.Withdraw(1, d.ID, d.Expires)
+		settle := g.Withdraw(1, d.ID, nil, d.Expires)
 		at := g.Stats().Written
 		wg.Wait()
 		settle(true)
@@ -227,7 +370,7 @@ func TestWithdrawCutsAConnectionThatTakesTooLong(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		h.gw.Withdraw(1, 1, inAnHour())(true)
+		h.gw.Withdraw(1, 1, nil, inAnHour())(true)
 		if got := time.Since(start); got != 2*time.Second {
 			t.Errorf("returned after %v, want 2 s", got)
 		}
@@ -256,7 +399,7 @@ func TestWithdrawDoesNotWaitForAStuckStream(t *testing.T) {
 		h.send(message(1, "m"), 7)
 		<-begun
 		start := time.Now()
-		g.Withdraw(1, 1, inAnHour())(true)
+		g.Withdraw(1, 1, nil, inAnHour())(true)
 		if got := time.Since(start); got != 3*time.Second {
 			t.Errorf("returned after %v, want 2 s for the copy and 1 s for the cut", got)
 		}
@@ -281,7 +424,7 @@ func TestWithdrawCutsTLSThatTakesTooLong(t *testing.T) {
 	for !g.HandingOver(1, 1) {
 		time.Sleep(time.Millisecond) // ok: polled until the read has come to it
 	}
-	g.Withdraw(1, 1, inAnHour())(true)
+	g.Withdraw(1, 1, nil, inAnHour())(true)
 	if g.HandingOver(1, 1) {
 		t.Error("still being handed over after Withdraw had returned")
 	}

@@ -1,21 +1,26 @@
-// Package jobs is durable background work on River: unique wake-ups. A job says that something may be due; what is due
-// stands in the record, and whoever is woken looks there. Losing a job, or running it twice, changes nothing.
+// Package jobs is durable background work on River: wake-ups of several kinds, each with a time. A job says that something may
+// be due; what is due stands in the record, and whoever is woken looks there. Losing a job, or running it twice, changes
+// nothing.
 package jobs
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
@@ -28,76 +33,115 @@ import (
 // poll is how often a worker looks for jobs: River's listening does not exist on SQLite.
 const poll = 50 * time.Millisecond
 
-// A Handler does what may be due for one push. It must be safe to call at any time and more often than needed.
-type Handler func(ctx context.Context, app push.AppID, id push.ID) error
+// workersAtOnce is how many handlers run at once: many, because they wait for other people's servers.
+const workersAtOnce = 64
+
+// A Handler does what may be due for one thing of an app. It must be safe to call at any time, more often than needed, and
+// twice at once.
+type Handler func(ctx context.Context, app push.AppID, id int64) error
+
+// Handlers are what is done on wake-ups, by kind: "webhook".
+type Handlers map[string]Handler
 
 // A Queue holds wake-ups and runs them. It is safe for concurrent use.
 type Queue struct {
+	handlers Handlers
+	boot     string // differs in every process: see Wake
+
 	start func(ctx context.Context) error
-	stop  func(ctx context.Context) error
-	wake  func(ctx context.Context, args run, opts *river.InsertOpts) error
+	stop  func(ctx context.Context) error // waits for jobs under way
+	abort func(ctx context.Context) error // cancels them, and waits
+	wake  func(ctx context.Context, args wake, opts *river.InsertOpts) error
 	close func() error
 
-	// starting keeps wake-ups and the client's start apart: the client may be asked before it starts and afterwards, but not
-	// meanwhile.
-	starting sync.RWMutex
+	mu   sync.Mutex     // guards runs
+	runs map[key]uint64 // how many runs of it have begun in this process
 }
 
-// run is the job that wakes a bulk push up.
-type run struct {
-	App  push.AppID `json:"app"`
-	Push push.ID    `json:"push"`
+// A key is what a wake-up is for.
+type key struct {
+	kind string
+	app  push.AppID
+	id   int64
+}
+
+// wake is the job: River's own kind is the same for all, so that a new kind of wake-up needs nothing of River.
+type wake struct {
+	For string     `json:"for"`
+	App push.AppID `json:"app"`
+	ID  int64      `json:"id,string"`
+	At  int64      `json:"at"`  // Unix seconds; 0 is at once
+	Run string     `json:"run"` // what it was asked before: a process, and how many runs had begun in it
 }
 
 // Kind implements river.JobArgs.
-func (run) Kind() string { return "run" }
+func (wake) Kind() string { return "wake" }
 
 type worker struct {
-	river.WorkerDefaults[run]
-	handle Handler
+	river.WorkerDefaults[wake]
+	queue *Queue
 }
 
 // Work implements river.Worker.
-func (w *worker) Work(ctx context.Context, job *river.Job[run]) error {
-	return w.handle(ctx, job.Args.App, job.Args.Push)
+func (w *worker) Work(ctx context.Context, job *river.Job[wake]) error {
+	handle := w.queue.handlers[job.Args.For]
+	if handle == nil { // of another release
+		return river.JobCancel(fmt.Errorf("jobs: nobody handles %q", job.Args.For))
+	}
+	w.queue.begin(key{job.Args.For, job.Args.App, job.Args.ID})
+	return handle(ctx, job.Args.App, job.Args.ID)
+}
+
+// begin notes that a run begins: who asks from now on asks for another.
+func (q *Queue) begin(k key) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.runs[k]++
 }
 
 // Open opens the queue that database names, and brings its tables up to date: a postgres:// URL, where the tables stand
-// beside the record's, or the path of a SQLite file of its own. handle is called once Start has been. log may be nil.
-func Open(ctx context.Context, database string, handle Handler, log *slog.Logger) (*Queue, error) {
+// beside the record's, or the path of a SQLite file of its own. handlers are called while Run is under way. log may be nil.
+func Open(ctx context.Context, database string, handlers Handlers, log *slog.Logger) (*Queue, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	q := &Queue{handlers: maps.Clone(handlers), boot: rand.Text(), runs: map[key]uint64{}}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &worker{handle: handle})
+	river.AddWorker(workers, &worker{queue: q})
 	config := &river.Config{
-		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workersAtOnce}},
 		Workers:           workers,
 		FetchCooldown:     poll / 5,
 		FetchPollInterval: poll,
 		JobTimeout:        10 * time.Minute,
 		Logger:            slog.New(quiet{log.Handler()}),
 	}
+	var err error
 	if strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://") {
-		return openPostgres(ctx, database, config)
+		err = q.openPostgres(ctx, database, config)
+	} else {
+		err = q.openSQLite(ctx, database, config)
 	}
-	return openSQLite(ctx, database, config)
+	if err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
-func openSQLite(ctx context.Context, path string, config *river.Config) (*Queue, error) {
+func (q *Queue) openSQLite(ctx context.Context, path string, config *river.Config) error {
 	// SQLite gives the files beside it the mode of the first.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
 		err = f.Close()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("jobs: %w", err)
+		return fmt.Errorf("jobs: %w", err)
 	}
 	name := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String() +
 		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
 	db, err := sql.Open("sqlite", name)
 	if err != nil {
-		return nil, fmt.Errorf("jobs: %w", err)
+		return fmt.Errorf("jobs: %w", err)
 	}
 	db.SetMaxOpenConns(1) // SQLite has one writer, and every call here writes
 	config.PollOnly = true
@@ -107,20 +151,18 @@ func openSQLite(ctx context.Context, path string, config *river.Config) (*Queue,
 	}
 	if err != nil {
 		_ = db.Close()
-		return nil, fmt.Errorf("jobs: migrate %s: %w", path, err)
+		return fmt.Errorf("jobs: migrate %s: %w", path, err)
 	}
-	client, err := river.NewClient(riversqlite.New(db), config)
-	if err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("jobs: %w", err)
+	if err := use(q, riversqlite.New(db), config, db.Close); err != nil {
+		return errors.Join(err, db.Close())
 	}
-	return queue(client, db.Close), nil
+	return nil
 }
 
-func openPostgres(ctx context.Context, database string, config *river.Config) (*Queue, error) {
+func (q *Queue) openPostgres(ctx context.Context, database string, config *river.Config) error {
 	pool, err := pgxpool.New(ctx, database)
 	if err != nil {
-		return nil, fmt.Errorf("jobs: %w", err)
+		return fmt.Errorf("jobs: %w", err)
 	}
 	done := func() error { pool.Close(); return nil }
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: config.Logger})
@@ -129,56 +171,81 @@ func openPostgres(ctx context.Context, database string, config *river.Config) (*
 	}
 	if err != nil {
 		_ = done()
-		return nil, fmt.Errorf("jobs: migrate: %w", err)
+		return fmt.Errorf("jobs: migrate: %w", err)
 	}
-	client, err := river.NewClient(riverpgxv5.New(pool), config)
+	if err := use(q, riverpgxv5.New(pool), config, done); err != nil {
+		return errors.Join(err, done())
+	}
+	return nil
+}
+
+// use makes two clients of River: one that works, and one that asks only. The second needs no start, so that nobody who
+// asks waits while the first starts.
+func use[Tx any](q *Queue, driver riverdriver.Driver[Tx], config *river.Config, done func() error) error {
+	works, err := river.NewClient(driver, config)
 	if err != nil {
-		_ = done()
-		return nil, fmt.Errorf("jobs: %w", err)
+		return fmt.Errorf("jobs: %w", err)
 	}
-	return queue[pgx.Tx](client, done), nil
+	asks, err := river.NewClient(driver, &river.Config{Logger: config.Logger})
+	if err != nil {
+		return fmt.Errorf("jobs: %w", err)
+	}
+	q.start, q.stop, q.abort, q.close = works.Start, works.Stop, works.StopAndCancel, done
+	q.wake = func(ctx context.Context, args wake, opts *river.InsertOpts) error {
+		_, err := asks.Insert(ctx, args, opts)
+		return err
+	}
+	return nil
 }
 
-func queue[Tx any](client *river.Client[Tx], done func() error) *Queue {
-	return &Queue{
-		start: client.Start,
-		stop:  client.Stop,
-		close: done,
-		wake: func(ctx context.Context, args run, opts *river.InsertOpts) error {
-			_, err := client.Insert(ctx, args, opts)
-			return err
-		},
-	}
-}
-
-// unasked are the states of a job that has not done its work: another of the same push would add nothing.
+// unasked are the states of a job that has not done its work: another of the same arguments would add nothing.
 var unasked = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
 	rivertype.JobStateRetryable, rivertype.JobStateScheduled,
 }
 
-// Wake asks for the push's run now, unless one is asked for already.
-func (q *Queue) Wake(ctx context.Context, app push.AppID, id push.ID) error {
-	q.starting.RLock()
-	defer q.starting.RUnlock()
-	err := q.wake(ctx, run{App: app, Push: id}, &river.InsertOpts{
-		UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: unasked},
-	})
-	return push.Wrap("jobs.Wake", err)
+// Wake asks for the handler of kind to be called with app and id at a time, the zero time at once, unless that is asked for
+// already and has not begun. It returns once the wish is durable, and may be called before Run. A time that has not come is
+// met to some seconds. Invalid for a kind without a handler.
+//
+// Wishes for different seconds are different, so that one for an earlier time is never taken for one that waits for later.
+// One that is made while a run of the same is under way is for the next run: what that run has read may be older. And what a
+// process that died had begun does not count for the next: nobody knows when it ends.
+func (q *Queue) Wake(ctx context.Context, kind string, app push.AppID, id int64, at time.Time) error {
+	const op = "jobs.Wake"
+	if q.handlers[kind] == nil {
+		return &push.Error{Op: op, Kind: push.Invalid, Field: "kind", Msg: "nobody handles it"}
+	}
+	args := wake{For: kind, App: app, ID: id}
+	opts := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: unasked}}
+	if at.After(time.Now()) {
+		at = at.Add(time.Second - 1).Truncate(time.Second) // never before its time
+		args.At, opts.ScheduledAt = at.Unix(), at
+	}
+	q.mu.Lock()
+	args.Run = q.boot + "/" + strconv.FormatUint(q.runs[key{kind, app, id}], 10)
+	q.mu.Unlock()
+	return push.Wrap(op, q.wake(ctx, args, opts))
 }
 
-// Run works until ctx ends, waits for the jobs under way, and returns.
+// patience is how long jobs under way may go on at the end before their contexts end.
+const patience = 10 * time.Second
+
+// Run works until ctx ends, waits for the jobs under way, and returns. Those that take long are cancelled, and are done
+// again by the next Run.
 func (q *Queue) Run(ctx context.Context) error {
-	q.starting.Lock()
-	err := q.start(context.WithoutCancel(ctx))
-	q.starting.Unlock()
-	if err != nil {
+	if err := q.start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
 	<-ctx.Done()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	return q.stop(last)
+	if q.stop(last) == nil {
+		return nil
+	}
+	last, cancel = context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	return q.abort(last)
 }
 
 // Close closes the database. Run must have returned.

@@ -42,7 +42,7 @@ func TestDocumentedAudiencesAreValid(t *testing.T) {
 	}
 	for _, k := range []string{
 		"tag", "alias", "account", "attr", "op", "value", "in", "platform", "active_within", "bound_within", "unbound_within",
-		"registered", "reached", "opened", "has", "online", "test", "blacklisted",
+		"registered", "targeted", "sent", "reached", "opened", "has", "online", "test", "blacklisted",
 	} {
 		if !leaves[k] {
 			t.Errorf("no example of %q", k)

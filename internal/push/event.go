@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -88,8 +89,10 @@ func (w Webhook) Validate() error {
 	switch {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "":
 		return invalid("url", "is an http or https URL without credentials and fragment")
-	case len(w.URL) > MaxWebhookURL:
-		return invalid("url", "is more than 2048 bytes")
+	case len(w.URL) > MaxWebhookURL || !text(w.URL):
+		return invalid("url", "is at most 2048 bytes of UTF-8, without NUL")
+	case u.Port() != "" && !port(u.Port()):
+		return invalid("url", "has no such port")
 	}
 	for i, e := range w.Events {
 		if !slices.Contains(EventNames(), e) || slices.Contains(w.Events[:i], e) {
@@ -99,10 +102,15 @@ func (w Webhook) Validate() error {
 	return nil
 }
 
+func port(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
 // PublicAddress reports whether a is an address of the public internet: not of this machine, of a private network, of a
 // link, shared, reserved or many.
 func PublicAddress(a netip.Addr) bool {
-	a = a.Unmap()
+	a = a.Unmap().WithZone("") // no prefix contains an address with a zone
 	if !a.IsValid() || !a.IsGlobalUnicast() || a.IsPrivate() {
 		return false
 	}
@@ -114,13 +122,16 @@ func PublicAddress(a netip.Addr) bool {
 	return true
 }
 
-// reserved are networks that IsGlobalUnicast and IsPrivate let through and that are nobody's server (RFC 6890).
+// reserved are networks that IsGlobalUnicast and IsPrivate let through and that are nobody's server (RFC 6890), or lead to
+// an IPv4 address that is not looked at here.
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"),
-	netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("192.88.99.0/24"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("3fff::/20"),
+	netip.MustParsePrefix("5f00::/16"),
 }
 
 // A Batch is some happenings for one webhook: what one call tells.

@@ -9,12 +9,13 @@ type IndexRow struct {
 	Removed     bool   // then nothing but Ref and Epoch counts
 	Test        bool
 	Blacklisted bool
-	Phone       bool   // whether it has one
-	Tokens      uint16 // a bit for each channel of which it has a token, by position in TokenChannels
-	Registered  int64  // seconds since 1970
-	Active      Day    // the last one; 0 for a device that was imported and never came
-	Bound       Day    // when the account was logged in that is; 0 while none is
-	Unbound     Day    // when the last account was logged out; 0 while one is, or if none ever was
+	Phone       bool    // whether it has one
+	Tokens      uint16  // a bit for each channel of which it has a token, by position in TokenChannels
+	Registered  int64   // seconds since 1970
+	Active      Day     // the last one; 0 for a device that was imported and never came
+	Bound       Day     // when the account was logged in that is; 0 while none is
+	Unbound     Day     // when the last account was logged out; 0 while one is, or if none ever was
+	Network     Network // what it said last that it is on: WiFi, Mobile, or "" if it has not said
 	Attributes  []Attribute
 	Tags        []TagID
 }
@@ -34,7 +35,7 @@ func (d *DeviceRow) Index() IndexRow {
 			r.Tokens |= 1 << i
 		}
 	}
-	r.Registered = d.Registered.Unix()
+	r.Registered, r.Network = d.Registered.Unix(), d.Network
 	r.Active, r.Bound, r.Unbound = dayOf(d.LastActive), dayOf(d.Bound), dayOf(d.Unbound)
 	for k, v := range d.Attributes {
 		r.Attributes = append(r.Attributes, Attribute{k, v})

@@ -16,6 +16,7 @@ type InboxMessage struct {
 	Extras       map[string]json.RawMessage `json:"extras,omitempty"`
 	APNS         json.RawMessage            `json:"apns,omitempty"`
 	Launch       bool                       `json:"launch,omitempty"`
+	CollapseID   string                     `json:"collapse_id,omitempty"` // it replaces what the device has of an earlier message with the same
 	Recall       ID                         `json:"recall,omitempty"`
 }
 
@@ -28,5 +29,6 @@ func (p Push) Payload() ([]byte, error) {
 	return json.Marshal(InboxMessage{
 		ID: p.ID, Time: p.Created.UTC().Truncate(time.Millisecond), Expires: p.Expires.UTC().Truncate(time.Millisecond),
 		Notification: m.Notification, Data: m.Data, Extras: m.Extras, APNS: m.APNS, Launch: m.Launch,
+		CollapseID: p.Request.Policy.CollapseID,
 	})
 }

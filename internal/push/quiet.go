@@ -27,25 +27,32 @@ func ParseQuiet(s string) (Quiet, error) {
 	return Quiet{since(f), since(t)}, nil
 }
 
-// Until returns when the quiet time that t is in ends, and whether it is in one. t's location is the device's.
+// Until returns when the quiet time that t is in ends, and whether it is in one, by what the clock on the wall shows in t's
+// location, the device's: an hour that a change of clocks repeats is quiet both times.
 func (q Quiet) Until(t time.Time) (end time.Time, in bool) {
 	if q == (Quiet{}) {
 		return time.Time{}, false
 	}
-	y, m, d := t.Date()
-	at := func(day int, of time.Duration) time.Time { // as the clock on the wall shows it, whatever the day's length
-		return time.Date(y, m, d+day, int(of/time.Hour), int(of%time.Hour/time.Minute), 0, 0, t.Location())
+	hour, minute, second := t.Clock()
+	of := time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute + time.Duration(second)*time.Second +
+		time.Duration(t.Nanosecond())
+	overnight, ends := q.To < q.From, 0 // days from now
+	switch {
+	case overnight && of >= q.From:
+		ends = 1
+	case overnight && of < q.To, !overnight && of >= q.From && of < q.To:
+	default:
+		return time.Time{}, false
 	}
-	for day := -1; day <= 0; day++ { // one that began yesterday, or today
-		from, to := at(day, q.From), at(day, q.To)
-		if q.To < q.From {
-			to = at(day+1, q.To)
-		}
-		if !t.Before(from) && t.Before(to) {
-			return to, true
-		}
+	date := dateIn(t, t.Location()).AddDate(0, 0, ends)
+	first, last, gap := onWall(date, q.To, t.Location())
+	switch {
+	case !gap.IsZero():
+		return gap, true
+	case first.After(t):
+		return first, true
 	}
-	return time.Time{}, false
+	return last, true
 }
 
 func quietHours(v string) error {

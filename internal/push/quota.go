@@ -65,9 +65,9 @@ func Charges(uses []Use, app App, now time.Time) []Charge {
 			}
 			c := Charge{Name: u.Credential + "/" + q.Setting, Field: q.Setting, What: q.What, N: max(1, u.N), Limit: limit, Window: q.Window}
 			if q.Window == Daily {
-				local := now.In(app.Location())
-				c.Since = time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, app.Location())
-				c.Until = c.Since.AddDate(0, 0, 1)
+				zone := app.Location()
+				today := dateIn(now, zone)
+				c.Since, c.Until = midnight(today, zone), midnight(today.AddDate(0, 0, 1), zone)
 			}
 			all = append(all, c)
 		}

@@ -13,36 +13,36 @@ func (r Recurring) Occurrences(now time.Time, zone *time.Location, limit int) []
 	if err != nil {
 		return nil
 	}
-	day, last := r.From.In(zone), r.Until.In(zone)
-	if n := now.In(zone); n.After(day) {
-		day = n
+	of := time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second
+	date, last := dateIn(r.From, zone), dateIn(r.Until, zone)
+	if today := dateIn(now, zone); today.After(date) {
+		date = today
 	}
-	day = time.Date(day.Year(), day.Month(), day.Day(), 12, 0, 0, 0, zone) // noon: every day has one
-	last = time.Date(last.Year(), last.Month(), last.Day(), 12, 0, 0, 0, zone)
 	var all []time.Time
-	for ; !day.After(last) && len(all) < limit; day = day.AddDate(0, 0, 1) {
-		if !r.names(day) {
+	for ; !date.After(last) && len(all) < limit; date = date.AddDate(0, 0, 1) {
+		if !r.names(date) {
 			continue
 		}
-		t := time.Date(day.Year(), day.Month(), day.Day(), at.Hour(), at.Minute(), at.Second(), 0, zone)
-		if t.After(now) {
+		t, _, _ := onWall(date, of, zone)
+		// A day that a zone leaves out whole, to be on the other side of the date line, has no time of its own.
+		if t.After(now) && (len(all) == 0 || t.After(all[len(all)-1])) {
 			all = append(all, t)
 		}
 	}
 	return all
 }
 
-// names reports whether r fires on day.
-func (r Recurring) names(day time.Time) bool {
+// names reports whether r fires on a date.
+func (r Recurring) names(date time.Time) bool {
 	switch r.Every {
 	case "week":
-		weekday := int(day.Weekday())
+		weekday := int(date.Weekday())
 		if weekday == 0 {
 			weekday = 7
 		}
 		return slices.Contains(r.On, weekday)
 	case "month":
-		return slices.Contains(r.On, day.Day())
+		return slices.Contains(r.On, date.Day())
 	}
 	return true
 }

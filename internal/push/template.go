@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -75,7 +76,7 @@ func (t Template) Placeholders() []string {
 }
 
 // Render returns t's texts with its placeholders replaced: by values, else by defaults. Invalid, with Field the name of a
-// placeholder that has neither, or a value that the template has no placeholder for.
+// placeholder that has neither, or a value that the template has no placeholder for; TooLarge for more than MaxMessage bytes.
 func (t Template) Render(values map[string]string) (title, body string, err error) {
 	names := t.Placeholders()
 	for _, k := range slices.Sorted(maps.Keys(values)) {
@@ -99,18 +100,23 @@ func (t Template) Render(values map[string]string) (title, body string, err erro
 		parts, _ := parseTemplate(s)
 		for _, p := range parts {
 			b.WriteString(p.text)
-			if p.name == "" {
-				continue
+			if p.name != "" {
+				v, given := values[p.name]
+				if !given {
+					v = t.Defaults[p.name]
+				}
+				b.WriteString(v)
 			}
-			v, given := values[p.name]
-			if !given {
-				v = t.Defaults[p.name]
+			if b.Len() > MaxMessage { // a value may stand in many places
+				break
 			}
-			b.WriteString(v)
 		}
 		return b.String()
 	}
-	return fill(t.Title), fill(t.Body), nil
+	if title, body = fill(t.Title), fill(t.Body); len(title)+len(body) > MaxMessage {
+		return "", "", &Error{Kind: TooLarge, Msg: "the texts are larger than " + strconv.Itoa(MaxMessage) + " bytes"}
+	}
+	return title, body, nil
 }
 
 // Fill returns m with t's texts in its notification, as values and, before them, more make them. Everything else that the
@@ -130,6 +136,9 @@ func (t Template) Fill(m Message, more map[string]string) (Message, error) {
 		n = *m.Notification
 	}
 	n.Title, n.Body = cmp.Or(title, n.Title), cmp.Or(body, n.Body)
+	if n.Title == "" && n.Body == "" && n.Ticker == "" {
+		return m, invalid("template.values", "leave a notification without title, body and ticker")
+	}
 	m.Notification, m.Template, m.Personal = &n, nil, nil
 	return m, nil
 }

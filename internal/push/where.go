@@ -141,7 +141,8 @@ const (
 // one of them is set. Years are 0 to 9999, so that it can be written down. It is as fine as a second.
 type WhereRegistered struct{ After, Before time.Time }
 
-// WherePush holds for devices of which Mark is true for a push of the app: MarkDelivered ("reached") or MarkOpened.
+// WherePush holds for devices of which Mark is true for a push of the app: MarkTargeted, MarkSent, MarkDelivered ("reached")
+// or MarkOpened.
 type WherePush struct {
 	Push ID
 	Mark Mark
@@ -320,19 +321,17 @@ func written(t time.Time) bool {
 
 func (l WherePush) validate() error {
 	switch {
-	case l.Mark != MarkDelivered && l.Mark != MarkOpened:
+	case pushLeaves[l.Mark] == "":
 		return invalid("", "asks for an unknown mark")
 	case l.Push <= 0:
-		return invalid(l.name(), "is a push id")
+		return invalid(pushLeaves[l.Mark], "is a push id")
 	}
 	return nil
 }
 
-func (l WherePush) name() string {
-	if l.Mark == MarkOpened {
-		return "opened"
-	}
-	return "reached"
+// pushLeaves are the names of the leaves that ask for a mark of a push.
+var pushLeaves = map[Mark]string{
+	MarkTargeted: "targeted", MarkSent: "sent", MarkDelivered: "reached", MarkOpened: "opened",
 }
 
 func (l WhereHas) validate() error {

@@ -145,8 +145,10 @@ var leafParsers = map[string]func(members map[string]any) (Leaf, error){
 	"platform":              parsePlatform,
 	"registered":            parseRegistered,
 	"has":                   parseHas,
-	"reached":               parsePush("reached", MarkDelivered),
-	"opened":                parsePush("opened", MarkOpened),
+	"targeted":              parsePush(MarkTargeted),
+	"sent":                  parsePush(MarkSent),
+	"reached":               parsePush(MarkDelivered),
+	"opened":                parsePush(MarkOpened),
 	string(EventActive):     parseWithin(EventActive),
 	string(EventBound):      parseWithin(EventBound),
 	string(EventUnbound):    parseWithin(EventUnbound),
@@ -269,7 +271,8 @@ func parseHas(m map[string]any) (Leaf, error) {
 	return WhereHas(what), err
 }
 
-func parsePush(name string, mark Mark) func(map[string]any) (Leaf, error) {
+func parsePush(mark Mark) func(map[string]any) (Leaf, error) {
+	name := pushLeaves[mark]
 	return func(m map[string]any) (Leaf, error) {
 		s, err := str(name, m[name])
 		if err != nil {
@@ -375,6 +378,14 @@ func (l WhereRegistered) members() map[string]any {
 	return map[string]any{"registered": parts}
 }
 
-func (l WherePush) members() map[string]any { return map[string]any{l.name(): l.Push.String()} }
+func (l WherePush) members() map[string]any {
+	return map[string]any{pushLeaves[l.Mark]: l.Push.String()}
+}
 func (l WhereHas) members() map[string]any  { return map[string]any{"has": string(l)} }
 func (l WhereFlag) members() map[string]any { return map[string]any{string(l.Flag): l.Value} }
+
+// LeafName returns the name by which a leaf is asked, which is the last step of the path of its faults: "attr", "reached".
+func LeafName(l Leaf) string {
+	name, _ := discriminator(l.members()) // "" for a leaf that is not valid
+	return name
+}

@@ -111,7 +111,7 @@ func anyLeaf(t *rapid.T) push.Leaf {
 		}
 		return r
 	case 7:
-		mark := rapid.SampledFrom([]push.Mark{push.MarkDelivered, push.MarkOpened}).Draw(t, "mark")
+		mark := rapid.SampledFrom([]push.Mark{push.MarkTargeted, push.MarkSent, push.MarkDelivered, push.MarkOpened}).Draw(t, "mark")
 		return push.WherePush{Push: push.ID(rapid.Int64Range(1, 1<<62).Draw(t, "push")), Mark: mark}
 	case 8:
 		return push.WhereHas(rapid.SampledFrom(append(tokens(), push.HasPhone)).Draw(t, "has"))

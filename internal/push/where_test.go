@@ -43,6 +43,8 @@ var goodWheres = []struct {
 		After: time.Date(2026, 10, 31, 16, 0, 0, 0, time.UTC), Before: now.Add(500 * time.Millisecond),
 	})},
 	{"registered before", `{"registered": {"before": "2026-11-24T12:00:00Z"}}`, push.Is(push.WhereRegistered{Before: now})},
+	{"in the target of a push", `{"targeted": "7"}`, push.Is(push.WherePush{Push: 7, Mark: push.MarkTargeted})},
+	{"sent a push", `{"sent": "8"}`, push.Is(push.WherePush{Push: 8, Mark: push.MarkSent})},
 	{"reached by a push", `{"reached": "187649984473770"}`, push.Is(push.WherePush{Push: 187649984473770, Mark: push.MarkDelivered})},
 	{"opened a push", `{"opened": "1"}`, push.Is(push.WherePush{Push: 1, Mark: push.MarkOpened})},
 	{"has a phone", `{"has": "phone"}`, push.Is(push.WhereHas(push.HasPhone))},
@@ -59,6 +61,25 @@ var goodWheres = []struct {
 			push.Or(attr("province", "in", "浙江", "上海"), push.Is(push.WhereWithin{Event: push.EventActive, For: 7 * 24 * time.Hour}))),
 	},
 	{"white space around it", " {\"tag\":\n\"a\"}\t", tag("a")},
+}
+
+// A leaf is called by the member that it is written with.
+func TestLeafName(t *testing.T) {
+	for _, tt := range goodWheres {
+		for l := range tt.want.Leaves {
+			name := push.LeafName(l)
+			if name == "" || !strings.Contains(tt.text, `"`+name+`"`) {
+				t.Errorf("%s: got %q", tt.name, name)
+			}
+		}
+	}
+	for want, l := range map[string]push.Leaf{
+		"attr": push.WhereAttr{Name: "city", Op: push.OpIs, Values: []string{"杭州"}}, "targeted": push.WherePush{Push: 1, Mark: push.MarkTargeted},
+	} {
+		if got := push.LeafName(l); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }
 
 func tag(name string) push.Where { return push.Is(push.WhereTag(name)) }
@@ -230,6 +251,8 @@ func TestWhereNamesWhatIsWrong(t *testing.T) {
 		{"a push id that is zero", `{"opened": "0"}`, "opened"},
 		{"a push id that is none", `{"opened": "us123"}`, "opened"},
 		{"a push id that is null", `{"reached": null}`, "reached"},
+		{"sent nothing", `{"sent": ""}`, "sent"},
+		{"in the target of a list", `{"targeted": ["1"]}`, "targeted"},
 		{"has nothing known", `{"has": "email"}`, "has"},
 		{"has a token of an unknown channel", `{"has": "token.pigeon"}`, "has"},
 		{"has a list", `{"has": ["phone"]}`, "has"},

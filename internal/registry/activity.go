@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,15 +23,18 @@ const (
 type activity struct {
 	// mu guards all.
 	mu      sync.Mutex
-	day     push.Day
+	day     push.Day // in UTC, as the index has it
 	apps    map[push.AppID]*active
 	pending map[appDay]*ordset.Set // noted and not written
+	counts  []dayCount             // of days that are over, not written
 }
 
 // An active is what is known of one app.
 type active struct {
 	online ordset.Set
+	n      int        // of online
 	today  ordset.Set // active on activity.day
+	local  localDay
 }
 
 type appDay struct {
@@ -38,24 +42,31 @@ type appDay struct {
 	day push.Day
 }
 
-// note says that a device came or went on day.
-func (a *activity) note(ref push.Ref, online bool, day push.Day) {
+// note says that a device came or went on day, which in its app's time zone is local.
+func (a *activity) note(ref push.Ref, online bool, day, local push.Day) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.roll(day)
-	e := a.apps[ref.App]
-	if e == nil {
-		e = new(active)
-		a.apps[ref.App] = e
+	e := a.of(ref.App)
+	a.rollLocal(ref.App, e, local) // with those who were connected before
+	switch {
+	case online && e.online.Add(ref.Ordinal):
+		e.n++
+	case !online && e.online.Remove(ref.Ordinal):
+		e.n--
 	}
-	if online {
-		e.online.Add(ref.Ordinal)
-	} else {
-		e.online.Remove(ref.Ordinal)
-	}
+	e.local.saw(ref.Ordinal, e.n)
 	if e.today.Add(ref.Ordinal) {
 		a.put(appDay{ref.App, a.day}, ordset.Of(ref.Ordinal))
 	}
+}
+
+// of returns what is known of an app. a.mu is held.
+func (a *activity) of(app push.AppID) *active {
+	if a.apps[app] == nil {
+		a.apps[app] = new(active)
+	}
+	return a.apps[app]
 }
 
 // roll begins a new day with those who are connected. A clock that goes back changes nothing. a.mu is held.
@@ -130,14 +141,18 @@ func (a *activity) drop(app push.AppID) {
 			delete(a.pending, key)
 		}
 	}
+	a.counts = slices.DeleteFunc(a.counts, func(c dayCount) bool { return c.app == app })
 }
 
 // Presence notes that a device came or went, and with it that it is active today. The record is told by Run.
 func (r *Registry) Presence(ref push.Ref, online bool) {
-	r.activity.note(ref, online, push.DayOf(r.options.Now()))
+	r.activity.note(ref, online, push.DayOf(r.options.Now()), r.today(ref.App))
+	if online && r.index.Network(ref.App, ref.Ordinal) != "" {
+		r.options.Networked(ref.App, ref.Ordinal)
+	}
 }
 
-// Run writes last active days to the record once a minute, and what is left when ctx ends; it does again what is unsure,
+// Run writes last active days and what is counted by days to the record once a minute, and what is left when ctx ends; it does again what is unsure,
 // removes files that expired, and keeps the snapshot of the index not much older than an hour. It returns nil after that.
 func (r *Registry) Run(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
@@ -147,6 +162,7 @@ func (r *Registry) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			written := r.flush(ctx)
+			r.flushDays(ctx)
 			r.makeSure(ctx)
 			r.sweepFiles(ctx)
 			if now := r.options.Now(); written && !now.Before(save) {
@@ -157,6 +173,7 @@ func (r *Registry) Run(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLast)
 			defer cancel()
 			written := r.flush(last)
+			r.flushDays(last)
 			r.makeSure(last)
 			if written {
 				r.save(last)

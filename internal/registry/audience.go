@@ -56,36 +56,34 @@ func noPush(l push.WherePush, err error) error {
 	if !errors.Is(err, push.NotFound) {
 		return err
 	}
-	field := "reached"
-	if l.Mark == push.MarkOpened {
-		field = "opened"
-	}
-	return &push.Error{Kind: push.NotFound, Field: field, Msg: "no such push", Err: err}
+	return &push.Error{Kind: push.NotFound, Field: push.LeafName(l), Msg: "no such push", Err: err}
 }
 
-// Resolve returns the registered devices that the names of a.Named() stand for, distinct and in the order of the names, and
-// how many different names stand for none: made-up ids, devices that were removed, or of another app. If the devices are
+// Resolve returns the registered devices that the names of a.Named() stand for, distinct and in the order of the names, each
+// with the first that stands for it and whether another does, too; and how many different names stand for none: made-up ids, devices that were removed, or of another app. If the devices are
 // more than limit it returns nothing and more true.
 func (r *Registry) Resolve(ctx context.Context, app push.AppID, a push.Audience, limit int) (devices []push.Named, unknown int, more bool, err error) {
 	by, names := namesOf(a)
 	by.most = limit + 1
 	devices = make([]push.Named, 0, min(len(names), limit))
-	var seen map[push.Ordinal]bool
-	if len(names) > 1 || by.kind != 0 { // else nothing can be twice
-		seen = make(map[push.Ordinal]bool, len(names))
+	var seen map[push.Ordinal]int // their places in devices
+	if len(names) > 1 {           // else nothing can be twice
+		seen = make(map[push.Ordinal]int, len(names))
 	}
-	strangers, err := r.members(ctx, app, by, names, a.Platforms, func(ref push.Ref) bool {
+	strangers, err := r.members(ctx, app, by, names, a.Platforms, func(ref push.Ref, name string) bool {
+		at, again := seen[ref.Ordinal]
 		switch {
-		case seen[ref.Ordinal]:
+		case again:
+			devices[at].Merged = true
 			return true
 		case len(devices) >= limit:
 			more = true
 			return false
 		case seen != nil:
-			seen[ref.Ordinal] = true
+			seen[ref.Ordinal] = len(devices)
 		}
 		test, blacklisted := r.index.Marks(app, ref.Ordinal)
-		devices = append(devices, push.Named{Ref: ref, Test: test, Blacklisted: blacklisted})
+		devices = append(devices, push.Named{Ref: ref, Test: test, Blacklisted: blacklisted, Name: name})
 		return true
 	})
 	switch {
@@ -116,7 +114,7 @@ func (r *Registry) Target(ctx context.Context, app push.AppID, a push.Audience) 
 	case a.Named():
 		by, names := namesOf(a)
 		set := new(ordset.Set)
-		unknown, err := r.members(ctx, app, by, names, a.Platforms, func(ref push.Ref) bool { set.Add(ref.Ordinal); return true })
+		unknown, err := r.members(ctx, app, by, names, a.Platforms, func(ref push.Ref, _ string) bool { set.Add(ref.Ordinal); return true })
 		return set, len(unknown), push.Wrap(op, err)
 	case a.File != "":
 		set, unknown, err := r.targetOfFile(ctx, app, a)
@@ -159,7 +157,7 @@ func (r *Registry) targetOfFile(ctx context.Context, app push.AppID, a push.Audi
 	set, unknown := new(ordset.Set), 0
 	batch := make([]string, 0, namePage)
 	flush := func() error {
-		strangers, err := r.members(ctx, app, by, batch, a.Platforms, func(ref push.Ref) bool { set.Add(ref.Ordinal); return true })
+		strangers, err := r.members(ctx, app, by, batch, a.Platforms, func(ref push.Ref, _ string) bool { set.Add(ref.Ordinal); return true })
 		unknown += len(strangers)
 		batch = batch[:0]
 		return err
@@ -186,8 +184,14 @@ func (r *Registry) targetOfFile(ctx context.Context, app push.AppID, a push.Audi
 // Select returns the registered devices of app for which w, which is valid, holds now. The caller owns the set. Invalid and
 // NotFound with the path inside w.
 func (r *Registry) Select(ctx context.Context, app push.AppID, w push.Where) (*ordset.Set, error) {
+	set, err := r.index.Select(r.query(ctx, app, w))
+	return set, push.Wrap("registry.Select", err)
+}
+
+// query returns the question whether w holds now.
+func (r *Registry) query(ctx context.Context, app push.AppID, w push.Where) audience.Query {
 	asked := map[push.WherePush]*ordset.Set{} // several leaves may be about one push
-	set, err := r.index.Select(audience.Query{
+	return audience.Query{
 		App: app, Where: w, Now: r.options.Now(),
 		Given: func(l push.Leaf) (*ordset.Set, error) {
 			about, ok := l.(push.WherePush)
@@ -201,8 +205,7 @@ func (r *Registry) Select(ctx context.Context, app push.AppID, w push.Where) (*o
 			asked[about] = set
 			return set, noPush(about, err)
 		},
-	})
-	return set, push.Wrap("registry.Select", err)
+	}
 }
 
 // given returns the set of a leaf that the record or the presence holds.

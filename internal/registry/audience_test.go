@@ -89,6 +89,40 @@ func TestResolveNames(t *testing.T) {
 	}
 }
 
+// Of several names of a device the first counts, and it is said that there are others.
+func TestResolveTellsByWhichName(t *testing.T) {
+	h, all := crowd(t)
+	id, channel := string(all[0].DeviceID), string(all[0].ChannelID)
+	type named struct {
+		Ordinal push.Ordinal
+		Name    string
+		Merged  bool
+	}
+	for _, tt := range []struct {
+		name string
+		a    push.Audience
+		want []named
+	}{
+		{"one device by one name", push.Audience{Devices: []string{channel}}, []named{{0, channel, false}}},
+		{"the same name twice", push.Audience{Devices: []string{id, id}}, []named{{0, id, false}}},
+		{"two names of one device", push.Audience{Devices: []string{channel, "333", id}}, []named{{0, channel, true}, {3, "333", false}}},
+		{"an alias that two devices have", push.Audience{Aliases: &push.Aliases{Type: "uid", Values: []string{"shared"}}}, []named{{3, "shared", false}, {1, "shared", false}}},
+		{"two aliases, which one device has", push.Audience{Aliases: &push.Aliases{Type: "uid", Values: []string{"one", "shared"}}}, []named{{1, "one", true}, {3, "shared", false}}},
+		{"accounts", push.Audience{Accounts: []string{"bob", "ann"}}, []named{{0, "bob", false}, {1, "ann", false}, {3, "ann", false}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			devices, _, _, err := h.Resolve(t.Context(), 1, tt.a, 1000)
+			var got []named
+			for _, d := range devices {
+				got = append(got, named{d.Ordinal, d.Name, d.Merged})
+			}
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("got %+v, %v, want %+v", got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestTargets(t *testing.T) {
 	h, all := crowd(t)
 	h.pushes = map[push.ID]*ordset.Set{7: ordset.Of(0, 1, 77)}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -71,8 +72,21 @@ func (r *Registry) different(save []push.DeviceRow, old, row push.DeviceRow) []p
 	if reflect.DeepEqual(old, row) {
 		return save
 	}
+	if !sameAsked(&old, &row) {
+		row.Changed = r.second()
+	}
 	row.LastActive = r.lastActive(row)
 	return append(save, row)
+}
+
+// second returns the time as Times.Changed has it.
+func (r *Registry) second() time.Time { return r.now().Truncate(time.Second) }
+
+// sameAsked reports whether audiences find the same in two rows of a device, but for its aliases, which are in none, and for
+// when it was active.
+func sameAsked(a, b *push.DeviceRow) bool {
+	return maps.Equal(a.Attributes, b.Attributes) && slices.Equal(a.TagIDs, b.TagIDs) && a.Account == b.Account &&
+		maps.Equal(a.Tokens, b.Tokens) && a.Phone == b.Phone && a.Test == b.Test && a.Blacklisted == b.Blacklisted
 }
 
 // find returns what the record holds of devices, by ordinal. The memory learns it, too: an earlier write may have failed for
@@ -96,6 +110,9 @@ func (r *Registry) find(ctx context.Context, app push.AppID, ordinals []push.Ord
 // the record holds.
 func (r *Registry) write(ctx context.Context, c *push.DeviceChange) error {
 	ctx = durable(ctx)
+	if len(c.Add) > 0 || slices.ContainsFunc(c.Save, func(row push.DeviceRow) bool { return !row.Removed.IsZero() }) {
+		c.Today = r.today(c.App)
+	}
 	if err := r.stores.Devices.ChangeDevices(ctx, *c); err != nil {
 		if uncertain(err) || errors.Is(err, push.Conflict) {
 			r.learn(ctx, c, err)
@@ -113,13 +130,16 @@ func (r *Registry) write(ctx context.Context, c *push.DeviceChange) error {
 	return nil
 }
 
-// apply makes the memory say of a device what the record says, and revokes the device if its secret is dead by that: it
-// was replaced, or the device removed. One device's rows are applied one after the other.
+// apply makes the memory say of a device what the record says, revokes the device if its secret is dead by that (it was
+// replaced, or the device removed), and tells if it is on another network. One device's rows are applied one after the other.
 func (r *Registry) apply(row *push.DeviceRow) {
 	app, o := row.Ref.App, row.Ref.Ordinal
 	had, known := r.index.Find(app, o)
-	before := r.index.Epoch(app, o)
+	before, network := r.index.Epoch(app, o), r.index.Network(app, o)
 	r.index.Apply(row.Index())
+	if row.Removed.IsZero() && network != row.Network {
+		r.options.Networked(app, o)
+	}
 	if known && (!row.Removed.IsZero() || before != row.Epoch || had.Generation != row.Ref.Generation) {
 		r.options.Revoked(had)
 	}

@@ -45,7 +45,7 @@ func (r *Registry) named(name string) (push.Ref, bool) {
 // NotFound.
 func (r *Registry) Ref(ctx context.Context, app push.AppID, name string) (ref push.Ref, err error) {
 	const op = "registry.Ref"
-	_, err = r.members(ctx, app, naming{}, []string{name}, nil, func(found push.Ref) bool { ref = found; return true })
+	_, err = r.members(ctx, app, naming{}, []string{name}, nil, func(found push.Ref, _ string) bool { ref = found; return true })
 	if err == nil && ref == (push.Ref{}) {
 		err = noDevice(op)
 	}

@@ -55,7 +55,7 @@ func TestRegisterAndAuthenticate(t *testing.T) {
 	want := push.Device{
 		ID: got.DeviceID, ChannelID: got.ChannelID, App: card.App.ID, Platform: push.Android, Ref: got.Ref,
 		Attributes: map[string]string{"brand": "x"}, Tokens: reg.Tokens,
-		Times: push.Times{Registered: h.clock(), LastActive: time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)},
+		Times: push.Times{Registered: h.clock(), LastActive: time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC), Changed: h.clock()},
 	}
 	if diff := cmp.Diff(want, d); diff != "" {
 		t.Errorf("Device (-want +got):\n%s", diff)

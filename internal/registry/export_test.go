@@ -29,8 +29,11 @@ func (r *Registry) Save(ctx context.Context) {
 	}
 }
 
-// Flush writes last active days, as Run does every minute.
-func (r *Registry) Flush(ctx context.Context) { r.flush(ctx) }
+// Flush writes last active days and what is counted by days, as Run does every minute.
+func (r *Registry) Flush(ctx context.Context) {
+	r.flush(ctx)
+	r.flushDays(ctx)
+}
 
 // Settle does again what is unsure, as Run does every minute.
 func (r *Registry) Settle(ctx context.Context) { r.makeSure(ctx) }

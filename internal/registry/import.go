@@ -123,6 +123,7 @@ type importBatch struct {
 type importRow struct {
 	ordinal push.Ordinal
 	known   bool           // it was imported before
+	aliases []push.Alias   // as the record has them
 	old     push.DeviceRow // as the record has it
 	row     push.DeviceRow // as it will be
 	taken   bool           // row holds an import
@@ -170,10 +171,15 @@ func (b *importBatch) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	aliases, err := b.r.stores.Labels.Aliases(ctx, b.app.ID, ordinals)
+	if err != nil {
+		return err
+	}
 	for name, row := range b.rows {
 		if !row.known {
 			continue
 		}
+		row.aliases = aliases[row.ordinal]
 		old, ok := found[row.ordinal]
 		if !ok || !old.Removed.IsZero() || old.PreviousID != name {
 			return &push.Error{Op: "registry.Import", Kind: push.Unavailable, Msg: "a device is being removed: try again", Err: push.ErrNotQueued}
@@ -216,8 +222,12 @@ func (b *importBatch) take(ctx context.Context, i int) error {
 			return err
 		}
 	}
+	edits := editAliases(row.Ref.Ordinal, push.LabelEdit{Op: push.Add, Aliases: d.Aliases})
+	if changesAliases(at.aliases, edits) {
+		row.Changed = b.r.second()
+	}
 	at.row, at.taken = row, true
-	b.c.Aliases = append(b.c.Aliases, editAliases(row.Ref.Ordinal, push.LabelEdit{Op: push.Add, Aliases: d.Aliases})...)
+	b.c.Aliases = append(b.c.Aliases, edits...)
 	b.answers[i] = push.Imported{Device: b.r.keys.DeviceID(row.Ref), Added: fresh}
 	return nil
 }

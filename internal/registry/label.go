@@ -38,6 +38,19 @@ func (r *Registry) relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) 
 	if err != nil {
 		return push.DeviceRow{}, err
 	}
+	owners, err := r.otherOwners(ctx, ref, e)
+	if err != nil {
+		return push.DeviceRow{}, err
+	}
+	row, err := r.relabelOne(ctx, app, ref, e)
+	if err == nil && len(owners) > 0 {
+		r.noteLosers(ctx, ref, e, owners)
+	}
+	return row, err
+}
+
+// relabelOne does an edit, which is valid.
+func (r *Registry) relabelOne(ctx context.Context, app push.App, ref push.Ref, e push.LabelEdit) (push.DeviceRow, error) {
 	m := tagMaker{r: r, app: app, known: e.ByDevice && !app.Settings.Bool(push.SettingDeviceNewTags)}
 	defer m.release()
 	return r.change(ctx, ref, func(row *push.DeviceRow, c *push.DeviceChange) error {
@@ -56,7 +69,7 @@ func (r *Registry) relabel(ctx context.Context, ref push.Ref, e push.LabelEdit) 
 		if e.Limits != nil {
 			c.Limits = *e.Limits
 		}
-		return nil
+		return r.noteAliases(ctx, row, c.Aliases)
 	})
 }
 
@@ -189,6 +202,82 @@ func setAccount(row *push.DeviceRow, account string, now time.Time) {
 	row.Account = account
 }
 
+// noteAliases notes on row that edits of the device's aliases change what it is called, if they do.
+func (r *Registry) noteAliases(ctx context.Context, row *push.DeviceRow, edits []push.AliasEdit) error {
+	if len(edits) == 0 {
+		return nil
+	}
+	all, err := r.stores.Labels.Aliases(ctx, row.Ref.App, []push.Ordinal{row.Ref.Ordinal})
+	if err != nil {
+		return err
+	}
+	if changesAliases(all[row.Ref.Ordinal], edits) {
+		row.Changed = r.second()
+	}
+	return nil
+}
+
+// changesAliases reports whether edits change the aliases of a device that has some.
+func changesAliases(has []push.Alias, edits []push.AliasEdit) bool {
+	return slices.ContainsFunc(edits, func(e push.AliasEdit) bool {
+		if e.Op == push.Delete && e.Alias == (push.Alias{}) {
+			return len(has) > 0
+		}
+		return slices.Contains(has, e.Alias) == (e.Op == push.Delete)
+	})
+}
+
+// An owned is an alias of a device.
+type owned struct {
+	push.Alias
+	ordinal push.Ordinal
+}
+
+// otherOwners returns who else has the aliases of an edit, if it may take them away.
+func (r *Registry) otherOwners(ctx context.Context, ref push.Ref, e push.LabelEdit) (map[owned]bool, error) {
+	if e.Op != push.Put && (e.Limits == nil || !e.Limits.Evict) || e.Op == push.Delete {
+		return nil, nil
+	}
+	byType := map[string][]string{}
+	for _, a := range e.Aliases {
+		byType[a.Type] = append(byType[a.Type], a.Value)
+	}
+	others := map[owned]bool{}
+	for typ, values := range byType {
+		holders, err := r.stores.Devices.Holders(ctx, ref.App, push.Names{Kind: push.ByAlias, Type: typ, Values: values}, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range holders {
+			if h.Ordinal != ref.Ordinal {
+				others[owned{push.Alias{Type: typ, Value: h.Value}, h.Ordinal}] = true
+			}
+		}
+	}
+	return others, nil
+}
+
+// noteLosers notes on the devices that had aliases before an edit, and have them no more, that they have changed. It is a
+// commit of its own, and if it fails, that is told and nothing else: they are only said to be what they were.
+func (r *Registry) noteLosers(ctx context.Context, ref push.Ref, e push.LabelEdit, had map[owned]bool) {
+	have, err := r.otherOwners(ctx, ref, e)
+	if err == nil {
+		losers := map[push.Ref]bool{}
+		for o := range had {
+			if !have[o] {
+				losers[push.Ref{App: ref.App, Ordinal: o.ordinal}] = true
+			}
+		}
+		_, err = r.changeAll(durable(ctx), ref.App, slices.Collect(maps.Keys(losers)), func(row *push.DeviceRow, c *push.DeviceChange) error {
+			c.What, row.Changed = "aliases", r.second()
+			return nil
+		})
+	}
+	if err != nil {
+		r.options.Log.Warn("not noted that devices lost aliases", "app", ref.App, "err", err)
+	}
+}
+
 // TagDevices has the named devices of app carry a tag (Add) or not (Delete), in one commit: how many that changed, and which
 // of the names stand for no device, each once. Invalid, TooMany; NotFound if no name stands for a device.
 func (r *Registry) TagDevices(ctx context.Context, app push.AppID, tag string, op push.EditOp, names []string) (changed int, unknown []string, err error) {
@@ -210,7 +299,7 @@ func (r *Registry) TagDevices(ctx context.Context, app push.AppID, tag string, o
 		return 0, nil, push.Wrap(where, err)
 	}
 	refs := make([]push.Ref, 0, len(names))
-	unknown, err = r.members(ctx, app, naming{}, names, nil, func(ref push.Ref) bool { refs = append(refs, ref); return true })
+	unknown, err = r.members(ctx, app, naming{}, names, nil, func(ref push.Ref, _ string) bool { refs = append(refs, ref); return true })
 	switch {
 	case err != nil:
 		return 0, nil, push.Wrap(where, err)
@@ -248,7 +337,7 @@ func (r *Registry) NamedDevices(ctx context.Context, app push.AppID, names push.
 	}
 	var ids []push.DeviceID
 	seen := map[push.Ordinal]bool{}
-	_, err := r.members(ctx, app, naming{kind: names.Kind, typ: names.Type}, names.Values, nil, func(ref push.Ref) bool {
+	_, err := r.members(ctx, app, naming{kind: names.Kind, typ: names.Type}, names.Values, nil, func(ref push.Ref, _ string) bool {
 		if !seen[ref.Ordinal] {
 			seen[ref.Ordinal] = true
 			ids = append(ids, r.keys.DeviceID(ref))

@@ -30,6 +30,19 @@ func (m *memStore) ChangeDevices(_ context.Context, c push.DeviceChange) error {
 		if err != nil {
 			return err
 		}
+		if c.Today != 0 {
+			d := m.dayOf(c.App, c.Today)
+			for at, row := range next.devices {
+				old, known := m.devices[at]
+				was, is := known && old.Removed.IsZero(), row.Removed.IsZero()
+				switch {
+				case is && !was:
+					d.news++
+				case was && !is:
+					d.removed++
+				}
+			}
+		}
 		m.devices, m.owners, m.tags = next.devices, next.owners, next.tags
 		for _, f := range changed {
 			m.append(f)

@@ -26,10 +26,16 @@ type recordState struct {
 	Holders map[string][]push.Holder
 	Aliases map[push.Ordinal][]push.Alias
 	Tags    []push.Tag
-	Feed    []string // since the last look, sorted: the rows of one commit have no order
+	Days    []push.DeviceDay
+	Peak    int
+	Active  []push.Ordinal // on the last of Days
+	Feed    []string       // since the last look, sorted: the rows of one commit have no order
 }
 
-const memDevices = 5
+const (
+	memDevices = 5
+	someDay    = push.Day(20_780)
+)
 
 func look(t *rapid.T, s registry.Stores, app push.AppID, since *int64) recordState {
 	t.Helper()
@@ -74,6 +80,13 @@ func look(t *rapid.T, s registry.Stores, app push.AppID, since *int64) recordSta
 			state.Tags = append(state.Tags, tag)
 		}
 	}
+	state.Days, err = s.Activity.DeviceDays(ctx, app, someDay-1, someDay+3)
+	must(err)
+	peak, chunks, err := s.Activity.ActiveOn(ctx, app, someDay+3)
+	must(err)
+	active, err := ordset.FromChunks(chunks)
+	must(err)
+	state.Peak, state.Active = peak, slices.Collect(active.All())
 	feed, err := s.Feed.Changes(ctx, *since, 10_000)
 	must(err)
 	for _, c := range feed {
@@ -96,6 +109,7 @@ func drawChange(t *rapid.T, app push.AppID) push.DeviceChange {
 		d.Ref = push.Ref{App: app, Ordinal: o, Generation: uint8(rapid.IntRange(1, 3).Draw(t, "generation")), Platform: push.Android}
 		d.App, d.Platform = app, push.Android
 		d.Account, d.Phone, d.PreviousID = name.Draw(t, "account"), name.Draw(t, "phone"), name.Draw(t, "previous")
+		d.Network = rapid.SampledFrom([]push.Network{"", push.WiFi, push.Mobile}).Draw(t, "network")
 		d.Registered, d.LastActive = at, at.Add(time.Duration(rapid.IntRange(-2, 2).Draw(t, "day"))*24*time.Hour)
 		if v := name.Draw(t, "city"); v != "" {
 			d.Attributes = map[string]string{"city": v}
@@ -105,11 +119,11 @@ func drawChange(t *rapid.T, app push.AppID) push.DeviceChange {
 		}
 		if rapid.IntRange(0, 4).Draw(t, "removed") == 0 {
 			d.Removed = at
-			d.Account, d.Phone, d.PreviousID, d.Attributes, d.TagIDs = "", "", "", nil, nil
+			d.Account, d.Phone, d.PreviousID, d.Network, d.Attributes, d.TagIDs = "", "", "", "", nil, nil
 		}
 		return d
 	}
-	c := push.DeviceChange{App: app, What: "change", Limits: push.AliasLimits{
+	c := push.DeviceChange{App: app, What: "change", Today: day(t, 0), Limits: push.AliasLimits{
 		PerDevice: rapid.IntRange(0, 2).Draw(t, "per device"), Devices: rapid.IntRange(0, 2).Draw(t, "devices"), Evict: rapid.Bool().Draw(t, "evict"),
 	}}
 	for _, o := range rapid.SliceOfNDistinct(ordinal, 0, 3, rapid.ID).Draw(t, "rows") {
@@ -131,6 +145,14 @@ func drawChange(t *rapid.T, app push.AppID) push.DeviceChange {
 	return c
 }
 
+// day draws a day; with least 0 it may be none.
+func day(t *rapid.T, least push.Day) push.Day {
+	if d := push.Day(rapid.IntRange(-1, 3).Draw(t, "counted on")); d >= 0 || least > 0 {
+		return someDay + max(d, 0)
+	}
+	return 0
+}
+
 // The record in memory that the tests of this package use answers as the real one does.
 func TestMemStoreIsLikeTheRecord(t *testing.T) {
 	p := storetest.Open(t, filepath.Join(t.TempDir(), "record.db"), nil)
@@ -144,16 +166,26 @@ func TestMemStoreIsLikeTheRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		app := made.ID
-		fake := newMemStore().all()
+		mem := newMemStore()
+		mem.apps[app] = made
+		fake := mem.all()
 		var fakeSeq int64
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			var got, want error
 			switch rapid.IntRange(0, 9).Draw(t, "step") {
 			case 0:
-				day := push.Day(rapid.IntRange(20_780, 20_786).Draw(t, "touched"))
+				day := someDay + push.Day(rapid.IntRange(0, 6).Draw(t, "touched"))
 				ordinals := []push.Ordinal{0, 3, 3, 77}
 				got, want = fake.Activity.Touch(t.Context(), app, day, ordinals), real.Activity.Touch(t.Context(), app, day, ordinals)
 			case 1:
+				on, peak := day(t, 1), rapid.IntRange(0, 9).Draw(t, "peak")
+				set := ordset.Of(push.Ordinal(rapid.IntRange(0, 9).Draw(t, "active")), push.Ordinal(rapid.IntRange(0, 1<<17).Draw(t, "active")))
+				chunks, err := set.Chunks()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, want = fake.Activity.PutDeviceDay(t.Context(), app, on, peak, set.Len(), chunks), real.Activity.PutDeviceDay(t.Context(), app, on, peak, set.Len(), chunks)
+			case 2:
 				id := push.TagID(rapid.IntRange(1, 9).Draw(t, "removed tag"))
 				at := time.Date(2026, 11, 25, 1, 0, 0, 0, time.UTC)
 				got, want = fake.Labels.RemoveTag(t.Context(), app, id, at), real.Labels.RemoveTag(t.Context(), app, id, at)

@@ -27,6 +27,7 @@ type memStore struct {
 	id      [16]byte
 	files   map[fileKey]push.File
 	parts   map[fileKey][][]byte
+	days    map[dayKey]*deviceDay
 	reads   int
 	scans   int
 	fail    func(op string) (err error, done bool) // done: the write happens all the same
@@ -39,6 +40,17 @@ type owning struct {
 	ordinal push.Ordinal
 }
 
+type dayKey struct {
+	app push.AppID
+	day push.Day
+}
+
+// A deviceDay is what is counted of the devices of an app on one day.
+type deviceDay struct {
+	news, removed, peak, active int
+	chunks                      map[uint16]push.Chunk
+}
+
 type fileKey struct {
 	app push.AppID
 	id  push.FileID
@@ -47,7 +59,7 @@ type fileKey struct {
 func newMemStore() *memStore {
 	return &memStore{
 		apps: map[push.AppID]push.App{}, devices: map[push.Ref]push.DeviceRow{}, id: [16]byte{1},
-		files: map[fileKey]push.File{}, parts: map[fileKey][][]byte{},
+		files: map[fileKey]push.File{}, parts: map[fileKey][][]byte{}, days: map[dayKey]*deviceDay{},
 	}
 }
 
@@ -158,6 +170,61 @@ func (m *memStore) Touch(_ context.Context, app push.AppID, day push.Day, device
 		m.append(push.Change{App: app, What: "active", Day: day, Devices: chunks})
 		return err
 	})
+}
+
+// dayOf returns what is counted of a day. m.mu is held.
+func (m *memStore) dayOf(app push.AppID, day push.Day) *deviceDay {
+	at := dayKey{app, day}
+	if m.days[at] == nil {
+		m.days[at] = &deviceDay{chunks: map[uint16]push.Chunk{}}
+	}
+	return m.days[at]
+}
+
+func (m *memStore) PutDeviceDay(_ context.Context, app push.AppID, day push.Day, peak, active int, chunks []push.Chunk) error {
+	return m.write("PutDeviceDay", func() error {
+		if _, ok := m.apps[app]; !ok {
+			return nil
+		}
+		d := m.dayOf(app, day)
+		d.peak, d.active = max(d.peak, peak), active
+		for _, c := range chunks {
+			d.chunks[c.Key] = push.Chunk{Key: c.Key, Bits: slices.Clone(c.Bits)}
+		}
+		return nil
+	})
+}
+
+func (m *memStore) ActiveOn(_ context.Context, app push.AppID, day push.Day) (peak int, chunks []push.Chunk, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.days[dayKey{app, day}]
+	if d == nil {
+		return 0, nil, nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.chunks)) {
+		chunks = append(chunks, d.chunks[key])
+	}
+	return d.peak, chunks, nil
+}
+
+func (m *memStore) DeviceDays(_ context.Context, app push.AppID, from, to push.Day) (all []push.DeviceDay, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for day := from; day <= to; day++ {
+		sum := push.DeviceDay{Day: day.Date()}
+		for at, d := range m.days {
+			if at.app == app && at.day <= day {
+				sum.Cumulative += d.news
+				sum.Total += d.news - d.removed
+			}
+		}
+		if d := m.days[dayKey{app, day}]; d != nil {
+			sum.New, sum.Removed, sum.Active, sum.OnlinePeak = d.news, d.removed, d.active, d.peak
+		}
+		all = append(all, sum)
+	}
+	return all, nil
 }
 
 func (m *memStore) append(c push.Change) {

@@ -22,9 +22,9 @@ var errMore = errors.New("registry: more devices than were asked for")
 const namePage = 1000
 
 // members yields the registered devices of app that names stand for and that are of one of platforms (empty: all), in the
-// order of the names, until yield returns false; a device may come more than once. It returns the names that stand for none,
+// order of the names, each with the name, until yield returns false; a device may come more than once. It returns the names that stand for none,
 // on no platform at all, each once: made-up ids, and names of devices that were removed, or of another app.
-func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names []string, platforms []push.Platform, yield func(push.Ref) bool) (unknown []string, err error) {
+func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names []string, platforms []push.Platform, yield func(ref push.Ref, name string) bool) (unknown []string, err error) {
 	if len(names) > 1 { // most pushes have one
 		names = distinct(names)
 	}
@@ -36,7 +36,7 @@ func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names
 		}
 		for i, name := range page {
 			if by.kind == 0 && ours[i] != (push.Ref{}) {
-				if among(ours[i].Platform, platforms) && !yield(ours[i]) {
+				if among(ours[i].Platform, platforms) && !yield(ours[i], name) {
 					return unknown, nil
 				}
 				continue
@@ -45,7 +45,7 @@ func (r *Registry) members(ctx context.Context, app push.AppID, by naming, names
 			for _, o := range holders[name] {
 				ref, ok := r.index.Find(app, o)
 				met = met || ok
-				if ok && among(ref.Platform, platforms) && !yield(ref) {
+				if ok && among(ref.Platform, platforms) && !yield(ref, name) {
 					return unknown, nil
 				}
 			}

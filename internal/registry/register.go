@@ -30,6 +30,9 @@ func (r *Registry) Register(ctx context.Context, reg push.Registration, auth str
 		return push.Registered{}, &push.Error{Op: op, Kind: push.TooMany, Msg: "too many registrations from this address", RetryAfter: wait}
 	}
 	got, err := r.register(ctx, app, reg, auth[strings.LastIndexByte(auth, ':')+1:])
+	if err == nil {
+		r.activity.came(got.Ref, push.DayOf(r.options.Now()), r.today(app.ID))
+	}
 	return got, push.Wrap(op, err)
 }
 
@@ -106,7 +109,7 @@ func (r *Registry) add(ctx context.Context, app push.AppID, reg push.Registratio
 // newDevice returns the row of a device that registers now.
 func (r *Registry) newDevice(app push.AppID, o push.Ordinal, platform push.Platform, install [32]byte) push.DeviceRow {
 	return push.DeviceRow{Install: install, Device: push.Device{
-		App: app, Platform: platform, Times: push.Times{Registered: r.now()},
+		App: app, Platform: platform, Times: push.Times{Registered: r.now(), Changed: r.second()},
 		Ref: push.Ref{App: app, Ordinal: o, Generation: 1, Platform: platform},
 	}}
 }

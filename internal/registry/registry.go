@@ -6,7 +6,7 @@
 // secrets that were replaced. So a hundred thousand devices can come back at once without one read of the database.
 //
 // Locks are taken in this order: changing; or installs, phones, devices, tags. Of one kind, all that a change needs are
-// taken at once.
+// taken at once. Nobody who holds one of them waits for counting.
 package registry
 
 import (
@@ -37,14 +37,17 @@ type Stores struct {
 type Options struct {
 	Snapshot string // the file in which the index is kept between starts; "" means none
 
-	// Marked returns the devices on which a mark holds for a push of app: MarkDelivered or MarkOpened. NotFound if there is
-	// no such push. The set is the registry's. nil: no push is there.
+	// Marked returns the devices on which a mark holds for a push of app: MarkTargeted, MarkSent, MarkDelivered or MarkOpened.
+	// NotFound if there is no such push. The set is the registry's. nil: no push is there.
 	Marked func(ctx context.Context, app push.AppID, id push.ID, m push.Mark) (*ordset.Set, error)
 	// Pushed reports whether there is a push of app. NotFound if not. nil: none is there.
 	Pushed func(ctx context.Context, app push.AppID, id push.ID) error
 	// Revoked is called after a device lost its secret: its connection must be closed. It must not change apps. nil: nobody
 	// is told.
 	Revoked func(push.Ref)
+	// Networked is called after a device said that it is on another network, and when a device connects that has said on which
+	// it is: what was held back for that may leave now. It must not change devices, or wait. nil: nobody is told.
+	Networked func(push.AppID, push.Ordinal)
 	// Removed is called after a device was removed because its install became another device: what it was owed must be
 	// dropped. If that fails it is called again later. nil: nobody is told.
 	Removed func(ctx context.Context, ref push.Ref) error
@@ -64,6 +67,7 @@ type Registry struct {
 	activity activity
 	limiter  limiter
 	unsure   unsure
+	counting sync.Mutex   // serialises writes of what is counted by days, so that an older state does not follow a newer one
 	saved    atomic.Int64 // the change up to which the snapshot in the file goes
 
 	tables   atomic.Pointer[tables]
@@ -92,6 +96,9 @@ func New(stores Stores, keys *identity.Keyring, opts *Options) *Registry {
 	if r.options.Revoked == nil {
 		r.options.Revoked = func(push.Ref) {}
 	}
+	if r.options.Networked == nil {
+		r.options.Networked = func(push.AppID, push.Ordinal) {}
+	}
 	if r.options.Removed == nil {
 		r.options.Removed = func(context.Context, push.Ref) error { return nil }
 	}
@@ -105,8 +112,8 @@ func New(stores Stores, keys *identity.Keyring, opts *Options) *Registry {
 	return r
 }
 
-// Load reads apps, credentials, tags and devices from the record; devices from the snapshot and the changes since, if there
-// is one. It must return before anything else is called.
+// Load reads apps, credentials, tags, devices and what is counted of today from the record; devices from the snapshot and the
+// changes since, if there is one. It must return before anything else is called.
 func (r *Registry) Load(ctx context.Context) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -116,7 +123,15 @@ func (r *Registry) Load(ctx context.Context) error {
 	if err := r.loadTags(ctx); err != nil {
 		return err
 	}
-	return r.loadIndex(ctx)
+	if err := r.loadIndex(ctx); err != nil {
+		return err
+	}
+	return r.loadDays(ctx)
+}
+
+// today returns the day in the time zone of an app.
+func (r *Registry) today(app push.AppID) push.Day {
+	return push.DayIn(r.options.Now(), r.tables.Load().zone(app))
 }
 
 // now returns the time as the record keeps it.

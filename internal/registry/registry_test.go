@@ -29,11 +29,12 @@ type house struct {
 	snapshot string                  // path; "" for none
 	pushes   map[push.ID]*ordset.Set // whom a push reached
 
-	mu      sync.Mutex
-	now     time.Time
-	revoked []push.Ref
-	removed []push.Ref
-	refuse  error // what telling of a removed device fails with
+	mu        sync.Mutex
+	now       time.Time
+	revoked   []push.Ref
+	networked []push.Ordinal
+	removed   []push.Ref
+	refuse    error // what telling of a removed device fails with
 }
 
 var home = netip.MustParseAddr("192.0.2.7")
@@ -58,6 +59,11 @@ func (h *house) restart(t testing.TB) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.revoked = append(h.revoked, ref)
+		},
+		Networked: func(_ push.AppID, o push.Ordinal) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.networked = append(h.networked, o)
 		},
 		Removed: func(_ context.Context, ref push.Ref) error {
 			h.mu.Lock()

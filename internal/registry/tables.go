@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -14,6 +15,7 @@ type tables struct {
 	apps        map[push.AppID]push.App
 	names       map[string]push.AppID
 	disabled    map[push.AppID]bool
+	zones       map[push.AppID]*time.Location
 	all         []*credential
 	credentials map[name][]*credential // more than one for a key that apps share
 	owned       map[owner][]*credential
@@ -32,11 +34,16 @@ func newTables(apps []push.App, creds []*credential) *tables {
 	t := &tables{
 		list: slices.SortedFunc(slices.Values(apps), func(a, b push.App) int { return cmp.Compare(a.ID, b.ID) }),
 		apps: make(map[push.AppID]push.App, len(apps)), names: make(map[string]push.AppID, len(apps)),
-		disabled: make(map[push.AppID]bool), all: creds,
+		disabled: make(map[push.AppID]bool), zones: make(map[push.AppID]*time.Location, len(apps)), all: creds,
 		credentials: make(map[name][]*credential, len(creds)), owned: make(map[owner][]*credential, len(creds)),
 	}
+	zones := map[string]*time.Location{} // to look one up is to read a file
 	for _, a := range apps {
 		t.apps[a.ID], t.names[a.Name] = a, a.ID
+		if zones[a.TimeZone] == nil {
+			zones[a.TimeZone] = a.Location()
+		}
+		t.zones[a.ID] = zones[a.TimeZone]
 		if a.Settings.Bool(push.SettingDisabled) {
 			t.disabled[a.ID] = true
 		}
@@ -79,6 +86,14 @@ func (t *tables) app(id push.AppID) (push.App, error) {
 		return a, nil
 	}
 	return push.App{}, noApp()
+}
+
+// zone returns the time zone of an app, UTC of one that is not there.
+func (t *tables) zone(id push.AppID) *time.Location {
+	if zone := t.zones[id]; zone != nil {
+		return zone
+	}
+	return time.UTC
 }
 
 // find returns the app that has an id in decimal, or a name; no name is a number.

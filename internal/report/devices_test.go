@@ -12,9 +12,9 @@ import (
 func TestDevicesOfAMark(t *testing.T) {
 	for _, p := range []push.Push{direct, bulk} {
 		t.Run(string(p.Kind), func(t *testing.T) {
-			store := newMemStore()
+			store := newMemStore(direct, bulk)
 			store.targets[p.ID] = []push.Ordinal{1, 2, 70_000}
-			l := report.New(store, nil)
+			l := report.New(store, store, nil)
 			apply := func(o push.Ordinal, m push.Mark) { l.Apply(store.commit(receipt(p, o, m))) }
 			expect := func(when string, l *report.Ledger, m push.Mark, want ...push.Ordinal) {
 				t.Helper()
@@ -40,13 +40,13 @@ func TestDevicesOfAMark(t *testing.T) {
 			if err := l.Fold(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			expect("after a restart", report.New(store, nil), push.MarkDelivered, 1, 70_000)
-			expect("after a restart", report.New(store, nil), push.MarkOpened, 70_000)
+			expect("after a restart", report.New(store, store, nil), push.MarkDelivered, 1, 70_000)
+			expect("after a restart", report.New(store, store, nil), push.MarkOpened, 70_000)
 		})
 	}
 	scheduled := bulk
 	scheduled.State = push.Scheduled
-	if set, err := report.New(newMemStore(), nil).Devices(t.Context(), scheduled, push.MarkDelivered); err != nil || !set.Empty() {
+	if set, err := report.New(newMemStore(), newMemStore(), nil).Devices(t.Context(), scheduled, push.MarkDelivered); err != nil || !set.Empty() {
 		t.Errorf("a push that has not begun: got %v, %v, want nobody", set, err)
 	}
 }

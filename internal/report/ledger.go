@@ -1,87 +1,148 @@
-// Package report keeps the account of what happened: which marks hold for which push on which device.
+// Package report keeps the account of what happened: which marks hold for which push on which device, since when, what
+// that sums up to, and who is told of it.
 //
 // Receipts reach it after the commit that made them durable. What has come since the last fold is in memory; a fold
 // moves it into the record's sets (bulk pushes) and outcomes (direct ones) and shortens the receipt log. Marks are bits
 // that only grow, so applying or folding a receipt twice changes nothing, and every count is exact at any moment.
+//
+// What is not a bit, and would be counted twice, is what a fold adds beside them: when (trails and times), sums (totals)
+// and what webhooks are told (batches). It is made of what is new to the record only, and is in the same commit as the bits
+// that make it new. So a fold that a crash interrupts goes on where its last commit ended.
 package report
 
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
-	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
-// Options changes how a Ledger works. The zero Options is the default.
+// Options changes how a Ledger works. The zero Options is the default. Its functions must be safe for concurrent use; what
+// they are given is theirs to keep, not to change.
 type Options struct {
 	Every time.Duration // between folds; 0 means 2s
 	Idle  time.Duration // how long sets stay in memory after their last receipt; 0 means 10m
 	Log   *slog.Logger  // nil discards
+
+	// BeforeFold is called at the beginning of a fold. Receipts that were applied before are lost to the log when the fold
+	// ends. An error ends the fold. Nil does nothing.
+	BeforeFold func(ctx context.Context) error
+	// Wanted returns the webhooks of app. Nil: there are none. It does no I/O.
+	Wanted func(app push.AppID) []push.Webhook
+	// Batched is called after a commit that made batches for a webhook. Nil does nothing. It does no I/O.
+	Batched func(app push.AppID, id push.WebhookID)
+	// Happened is called after a commit with what was new in it, in order of time. Nil does nothing. It does no I/O.
+	Happened func(app push.AppID, all []push.Happening)
+	// Zone returns the time zone of app, in which totals have days. Nil is UTC.
+	Zone func(app push.AppID) *time.Location
 }
 
 // A Ledger answers what became of a push. It is safe for concurrent use.
 type Ledger struct {
-	store Store
-	opts  Options
+	store   Store
+	details Details
+	opts    Options
+	most    limits
+	full    chan struct{} // has one when so much waits to be folded that it must not wait longer
 
-	folds sync.Mutex // one fold at a time
+	folds sync.Mutex // one fold at a time; guards doubt
+	doubt bool       // whether the last fold failed, perhaps after it was written
 
 	mu      sync.Mutex // guards what follows
 	seq     int64      // of the last row of the receipt log that was applied
+	folded  int64      // up to which rows of the log are folded
+	waiting int        // receipts since the last fold
 	bulk    map[push.ID]*sets
-	tail    outcomes // direct marks since the last fold
-	folding outcomes // direct marks that a fold is writing now
+	tail    tail // of direct pushes since the last fold
+	folding tail // and what a fold is writing now
+	ends    []noticed
 }
 
-type outcomes map[push.ID]*outcome
-
-type outcome struct {
-	day    push.Day
-	marked map[push.Ordinal]push.Marked
+// limits are how much is done at a time.
+type limits struct {
+	waiting  int // receipts that may wait before they are folded without waiting for the time: 16 bytes each
+	outcomes int // of one commit of a fold: others must get between
+	marks    int // of bulk pushes in one commit, before it is closed: those of one push are not divided
+	devices  int // that Mark takes at once
 }
 
-// sets are the marks of one bulk push. Their lock is taken after the ledger's, or alone: whoever counts them holds nobody
-// else up.
-type sets struct {
-	mu     sync.Mutex // guards what follows
-	loaded bool       // whether byMark holds what the record knows, not only what came since
-	byMark map[push.Mark]*ordset.Set
-	dirty  map[chunkKey]struct{} // changed since the last fold
-	used   time.Time
+var defaults = limits{waiting: 200_000, outcomes: 2000, marks: 100_000, devices: 200_000}
+
+// A noted is a mark on a device, and when it was committed.
+type noted struct {
+	at      int64 // Unix milliseconds
+	ordinal push.Ordinal
+	mark    push.Mark
 }
 
-type chunkKey struct {
-	mark push.Mark
-	key  uint16
+func (n noted) timed() push.Timed {
+	return push.Timed{Mark: n.mark, At: time.UnixMilli(n.at).UTC()}
 }
 
-// New returns a Ledger over store. opts may be nil. Load brings it up to date.
-func New(store Store, opts *Options) *Ledger {
-	l := &Ledger{store: store, bulk: map[push.ID]*sets{}, tail: outcomes{}}
+// tail is what was noted of direct pushes, in the order of the log.
+type tail map[push.ID]*direct
+
+type direct struct {
+	app   push.AppID
+	day   push.Day
+	noted []noted
+}
+
+// A noticed is a receipt that is of no device, when it was committed, and in which row of the log.
+type noticed struct {
+	push.Receipt
+	at  time.Time
+	seq int64
+}
+
+// New returns a Ledger over store and details. opts may be nil. Load brings it up to date.
+func New(store Store, details Details, opts *Options) *Ledger {
+	l := &Ledger{
+		store: store, details: details, most: defaults, full: make(chan struct{}, 1), bulk: map[push.ID]*sets{}, tail: tail{},
+	}
 	if opts != nil {
 		l.opts = *opts
 	}
-	if l.opts.Every == 0 {
-		l.opts.Every = 2 * time.Second
-	}
-	if l.opts.Idle == 0 {
-		l.opts.Idle = 10 * time.Minute
-	}
-	if l.opts.Log == nil {
-		l.opts.Log = slog.New(slog.DiscardHandler)
-	}
+	l.opts.fill()
 	return l
+}
+
+func (o *Options) fill() {
+	if o.Every == 0 {
+		o.Every = 2 * time.Second
+	}
+	if o.Idle == 0 {
+		o.Idle = 10 * time.Minute
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.BeforeFold == nil {
+		o.BeforeFold = func(context.Context) error { return nil }
+	}
+	if o.Wanted == nil {
+		o.Wanted = func(push.AppID) []push.Webhook { return nil }
+	}
+	if o.Batched == nil {
+		o.Batched = func(push.AppID, push.WebhookID) {}
+	}
+	if o.Zone == nil {
+		o.Zone = func(push.AppID) *time.Location { return time.UTC }
+	}
 }
 
 // Load applies the receipts that were never folded, and folds them. It is called once, before the first Apply.
 func (l *Ledger) Load(ctx context.Context) error {
 	err := l.store.Unfolded(ctx, func(row push.Logged) error {
 		l.Apply(row)
-		return nil
+		select {
+		case <-l.full:
+			return l.Fold(ctx)
+		default:
+			return nil
+		}
 	})
 	if err != nil {
 		return push.Wrap("report.Load", err)
@@ -96,194 +157,54 @@ func (l *Ledger) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			if err := l.Fold(ctx); err != nil && ctx.Err() == nil {
-				l.opts.Log.Warn("fold failed, will be tried again", "err", err)
-			}
+		case <-l.full:
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
 			return l.Fold(last)
+		}
+		if err := l.Fold(ctx); err != nil && ctx.Err() == nil {
+			l.opts.Log.Warn("fold failed, will be tried again", "err", err)
 		}
 	}
 }
 
 // Apply takes note of receipts that are durable. Rows arrive in the order of the log. It does no I/O.
 func (l *Ledger) Apply(row push.Logged) {
-	now := time.Now()
+	now, at := time.Now(), row.At.UnixMilli()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seq = max(l.seq, row.Seq)
 	for _, r := range row.Receipts {
-		if r.Day != 0 {
-			l.tail.add(r)
-			continue
-		}
-		s := l.bulk[r.Push]
-		if s == nil {
-			s = newSets()
-			l.bulk[r.Push] = s
-		}
-		s.mu.Lock()
-		s.used = now
-		s.add(r)
-		s.mu.Unlock()
-	}
-}
-
-func (t outcomes) add(r push.Receipt) {
-	o := t[r.Push]
-	if o == nil {
-		o = &outcome{day: r.Day, marked: map[push.Ordinal]push.Marked{}}
-		t[r.Push] = o
-	}
-	o.marked[r.Ordinal] = o.marked[r.Ordinal].With(r.Mark)
-}
-
-func newSets() *sets {
-	return &sets{byMark: map[push.Mark]*ordset.Set{}, dirty: map[chunkKey]struct{}{}, used: time.Now()}
-}
-
-func (s *sets) add(r push.Receipt) {
-	set := s.byMark[r.Mark]
-	if set == nil {
-		set = new(ordset.Set)
-		s.byMark[r.Mark] = set
-	}
-	if set.Add(r.Ordinal) {
-		s.dirty[chunkKey{r.Mark, uint16(r.Ordinal >> 16)}] = struct{}{}
-	}
-}
-
-// foldSlice is how many outcomes one commit of a fold writes: others must get between.
-const foldSlice = 2000
-
-// Fold moves what was applied so far into the record. The log is shortened by the last of its commits, so that one that is
-// interrupted is done again.
-func (l *Ledger) Fold(ctx context.Context) error {
-	const op = "report.Fold"
-	l.folds.Lock()
-	defer l.folds.Unlock()
-	seq := l.begin()
-	chunks, err := l.chunks(ctx)
-	if err == nil {
-		err = l.write(ctx, push.Fold{UpTo: seq, Chunks: chunks})
-	}
-	l.end(chunks, err)
-	return push.Wrap(op, err)
-}
-
-// write hands f to the record with the outcomes that are being folded, in slices.
-func (l *Ledger) write(ctx context.Context, f push.Fold) error {
-	for id, o := range l.folding { // only a fold changes it
-		for ord, m := range o.marked {
-			if len(f.Outcomes) == foldSlice {
-				if err := l.store.Fold(ctx, push.Fold{Outcomes: f.Outcomes}); err != nil {
-					return err
-				}
-				f.Outcomes = nil // not reused: after a time-out the record may still write it
-			}
-			f.Outcomes = append(f.Outcomes, push.Outcome{Push: id, Day: o.day, Ordinal: ord, Marked: m})
-		}
-	}
-	if len(f.Chunks) == 0 && len(f.Outcomes) == 0 {
-		return nil
-	}
-	return l.store.Fold(ctx, f)
-}
-
-// begin takes the direct marks for a fold and returns how far the log is applied.
-func (l *Ledger) begin() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.folding, l.tail = l.tail, outcomes{}
-	return l.seq
-}
-
-// chunks returns the parts of sets that have changed, also those that it took before it failed. Sets that are in the record
-// only are merged first, and those that nobody has used for long are forgotten.
-func (l *Ledger) chunks(ctx context.Context) (all []push.FoldedChunk, err error) {
-	l.mu.Lock()
-	bulk := maps.Clone(l.bulk)
-	l.mu.Unlock()
-	for id, s := range bulk {
-		s.mu.Lock()
-		dirty, loaded, idle := len(s.dirty) > 0, s.loaded, time.Since(s.used) > l.opts.Idle
-		s.mu.Unlock()
 		switch {
-		case !dirty && idle:
-			l.forget(id)
-			continue
-		case dirty && !loaded:
-			if err := l.load(ctx, id); err != nil {
-				return all, err
-			}
-		}
-		if all, err = s.take(id, all); err != nil {
-			return all, err
+		case r.Mark == push.MarkFinished:
+			l.ends = append(l.ends, noticed{r, row.At, row.Seq})
+		case r.Day != 0:
+			l.tail.add(r, at)
+		default:
+			s := l.registered(r.Push)
+			s.mu.Lock()
+			s.used = now
+			s.add(noted{at, r.Ordinal, r.Mark})
+			s.mu.Unlock()
 		}
 	}
-	return all, nil
+	l.count(len(row.Receipts))
 }
 
-// forget drops sets that are still as the record has them.
-func (l *Ledger) forget(id push.ID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.bulk[id]
-	if s == nil {
+// count counts receipts that wait for a fold. The caller holds l.mu.
+func (l *Ledger) count(n int) {
+	if l.waiting += n; l.waiting < l.most.waiting {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.dirty) == 0 {
-		delete(l.bulk, id)
+	select {
+	case l.full <- struct{}{}:
+	default:
 	}
 }
 
-// take appends the parts of s that have changed to all, and counts them as written.
-func (s *sets) take(id push.ID, all []push.FoldedChunk) ([]push.FoldedChunk, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k := range s.dirty {
-		c, err := s.byMark[k.mark].Chunk(k.key)
-		if err != nil {
-			return all, err
-		}
-		all = append(all, push.FoldedChunk{Push: id, Mark: k.mark, Chunk: c})
-		delete(s.dirty, k)
-	}
-	return all, nil
-}
-
-// load merges what the record knows of a bulk push into memory.
-func (l *Ledger) load(ctx context.Context, id push.ID) error {
-	stored, err := l.store.Sets(ctx, id)
-	if err != nil {
-		return err
-	}
-	byMark := make(map[push.Mark]*ordset.Set, len(stored))
-	for m, chunks := range stored {
-		if byMark[m], err = ordset.FromChunks(chunks); err != nil {
-			return err
-		}
-	}
-	s := l.sets(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for m, set := range byMark {
-		if have := s.byMark[m]; have != nil {
-			set.Union(have)
-		}
-		s.byMark[m] = set
-	}
-	s.loaded, s.used = true, time.Now()
-	return nil
-}
-
-// sets returns the sets of a bulk push, new ones if there are none.
-func (l *Ledger) sets(id push.ID) *sets {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// registered returns the sets of a bulk push, new ones if there are none. The caller holds l.mu.
+func (l *Ledger) registered(id push.ID) *sets {
 	s := l.bulk[id]
 	if s == nil {
 		s = newSets()
@@ -292,66 +213,24 @@ func (l *Ledger) sets(id push.ID) *sets {
 	return s
 }
 
-// end ends a fold. What a failed one took is due again.
-func (l *Ledger) end(chunks []push.FoldedChunk, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		for _, c := range chunks {
-			if s := l.bulk[c.Push]; s != nil {
-				s.mu.Lock()
-				s.dirty[chunkKey{c.Mark, c.Chunk.Key}] = struct{}{}
-				s.mu.Unlock()
-			}
-		}
-		for id, o := range l.folding {
-			l.tail.merge(id, o)
-		}
+func (t tail) add(r push.Receipt, at int64) {
+	d := t[r.Push]
+	if d == nil {
+		d = &direct{app: r.App, day: r.Day}
+		t[r.Push] = d
 	}
-	l.folding = nil
+	d.noted = append(d.noted, noted{at, r.Ordinal, r.Mark})
 }
 
-// merge adds the marks of one push.
-func (t outcomes) merge(id push.ID, o *outcome) {
-	have := t[id]
-	if have == nil {
-		t[id] = o
-		return
-	}
-	for ord, m := range o.marked {
-		have.marked[ord] |= m
-	}
-}
-
-// unfolded returns the direct marks of a push that are not in the record yet.
-func (l *Ledger) unfolded(id push.ID) map[push.Ordinal]push.Marked {
+// unfolded returns what is not in the record yet of a direct push, in order of time.
+func (l *Ledger) unfolded(id push.ID) []noted {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := map[push.Ordinal]push.Marked{}
-	for _, part := range []outcomes{l.folding, l.tail} {
-		if o := part[id]; o != nil {
-			for ord, m := range o.marked {
-				all[ord] |= m
-			}
+	var all []noted
+	for _, part := range []tail{l.folding, l.tail} {
+		if d := part[id]; d != nil {
+			all = append(all, d.noted...)
 		}
 	}
 	return all
-}
-
-// counted calls count with the sets of a bulk push, by mark. It must not keep them.
-func (l *Ledger) counted(ctx context.Context, id push.ID, count func(map[push.Mark]*ordset.Set)) error {
-	s := l.sets(id)
-	s.mu.Lock()
-	loaded := s.loaded
-	s.mu.Unlock()
-	if !loaded {
-		if err := l.load(ctx, id); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.used = time.Now()
-	count(s.byMark)
-	return nil
 }

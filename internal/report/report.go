@@ -11,12 +11,13 @@ import (
 // Report returns the account of p at now. p is as the record has it: its state, target and unknown count are taken from
 // there.
 func (l *Ledger) Report(ctx context.Context, p push.Push, now time.Time) (push.Report, error) {
-	r := push.Report{Dropped: map[string]int{}, Channels: map[string]push.ChannelCount{}}
+	r := newReport()
+	var t told
 	var err error
 	if p.Kind == push.Direct {
-		err = l.direct(ctx, p, &r)
+		t, err = l.directReport(ctx, p, &r)
 	} else {
-		err = l.set(ctx, p, &r)
+		t, err = l.setReport(ctx, p, &r)
 	}
 	if err != nil {
 		return push.Report{}, push.Wrap("report.Report", err)
@@ -26,10 +27,20 @@ func (l *Ledger) Report(ctx context.Context, p push.Push, now time.Time) (push.R
 		r.Dropped[push.DroppedUnknown] = p.Unknown
 	}
 	settle(p, &r, now)
-	if r.Sent > 0 || r.Delivered > 0 {
-		r.Channels["own"] = push.ChannelCount{Sent: r.Sent, Delivered: r.Delivered}
-	}
+	own(&r)
+	r.Recall = t.recall(p, r)
 	return r, nil
+}
+
+// own counts the one way out that there is.
+func own(r *push.Report) {
+	if r.Sent > 0 || r.Delivered > 0 {
+		r.Channels[ownChannel] = push.ChannelCount{Sent: r.Sent, Delivered: r.Delivered}
+	}
+}
+
+func newReport() push.Report {
+	return push.Report{Dropped: map[string]int{}, Channels: map[string]push.ChannelCount{}}
 }
 
 // settle counts what is neither delivered nor dropped: as pending, or under the reason that ended the push.
@@ -38,20 +49,31 @@ func settle(p push.Push, r *push.Report, now time.Time) {
 	for _, n := range r.Dropped {
 		rest -= n
 	}
-	switch {
+	switch reason := ended(p, now); {
 	case rest == 0:
-	case p.State == push.Cancelled:
-		r.Dropped[push.MarkCancelled.Reason()] += rest
-	case p.State == push.Failed:
-		r.Dropped[push.MarkRefused.Reason()] += rest
-	case p.State == push.Expired || !p.Expires.After(now):
-		r.Dropped[push.MarkExpired.Reason()] += rest
+	case reason != "":
+		r.Dropped[reason] += rest
 	default:
 		r.Pending = rest
 	}
 }
 
-// counters returns where r counts the marks that do not drop.
+// ended returns the reason under which what is pending counts as dropped, "" while p goes on.
+func ended(p push.Push, now time.Time) string {
+	switch {
+	case p.State == push.Cancelled:
+		return push.MarkCancelled.Reason()
+	case p.State == push.Recalled:
+		return push.MarkWithdrawn.Reason()
+	case p.State == push.Failed:
+		return push.MarkRefused.Reason()
+	case p.State == push.Expired || !p.Expires.After(now):
+		return push.MarkExpired.Reason()
+	}
+	return ""
+}
+
+// counters returns where r counts the marks that count as they are.
 func counters(r *push.Report) map[push.Mark]*int {
 	return map[push.Mark]*int{
 		push.MarkDelivered: &r.Delivered, push.MarkUnconfirmed: &r.Unconfirmed, push.MarkDisplayed: &r.Displayed,
@@ -59,32 +81,77 @@ func counters(r *push.Report) map[push.Mark]*int {
 	}
 }
 
-func (l *Ledger) direct(ctx context.Context, p push.Push, r *push.Report) error {
+// seen are the marks of devices on which somebody has dealt with the message: a recall comes too late for them.
+var seen = []push.Mark{push.MarkOpened, push.MarkClicked, push.MarkDismissed}
+
+// told are the devices that were told of a recall.
+type told struct {
+	told, late, confirmed int
+	withdrawn, rest       int // of told, those that count as dropped because of the recall: by a mark, or if the push is recalled
+}
+
+// recall returns what became of taking p back, nil if nobody has tried. A device that may have got a copy and is told to take
+// it back does not count as stopped, though it counts as dropped in the report.
+func (t told) recall(p push.Push, r push.Report) *push.Recall {
+	stopped := r.Dropped[push.MarkWithdrawn.Reason()] - t.withdrawn
+	if p.State == push.Recalled {
+		stopped -= t.rest
+	}
+	if p.State != push.Recalled && t == (told{}) && stopped == 0 {
+		return nil
+	}
+	return &push.Recall{Stopped: stopped, Recalled: t.told - t.late, Confirmed: t.confirmed, TooLate: t.late}
+}
+
+// directReport counts a direct push. Only devices that it was accepted for count.
+func (l *Ledger) directReport(ctx context.Context, p push.Push, r *push.Report) (t told, err error) {
 	targets, err := l.store.Targets(ctx, p)
 	if err != nil {
-		return err
+		return t, err
 	}
-	marks, err := l.marks(ctx, p)
+	all, err := l.marks(ctx, p)
 	if err != nil {
-		return err
+		return t, err
 	}
 	r.Target = len(targets)
-	counts := counters(r)
+	var c counts
 	for _, o := range targets {
-		m := marks[o]
-		for mark, n := range counts {
-			if m.Has(mark) {
-				*n++
-			}
-		}
-		if m.Has(push.MarkSent) || m.Has(push.MarkDelivered) {
-			r.Sent++
-		}
-		if drop, ok := m.Dropped(); ok {
-			r.Dropped[drop.Reason()]++
+		c.marks(all[o], 1)
+		t.add(all[o])
+	}
+	for mark, n := range counters(r) {
+		*n = c[mark]
+	}
+	r.Sent = c[push.MarkSent]
+	for _, drop := range push.Drops() {
+		if n := c[drop]; n > 0 {
+			r.Dropped[drop.Reason()] = n
 		}
 	}
-	return nil
+	return t, nil
+}
+
+// add counts a device with marks m.
+func (t *told) add(m push.Marked) {
+	if m.Has(push.MarkRecalled) {
+		t.confirmed++
+	}
+	if !m.Has(push.MarkTold) {
+		return
+	}
+	t.told++
+	for _, s := range seen {
+		if m.Has(s) {
+			t.late++
+			break
+		}
+	}
+	switch drop, dropped := m.Dropped(); {
+	case dropped && drop == push.MarkWithdrawn:
+		t.withdrawn++
+	case !dropped && !m.Has(push.MarkDelivered):
+		t.rest++
+	}
 }
 
 // marks returns what is known of a direct push, by device.
@@ -95,20 +162,24 @@ func (l *Ledger) marks(ctx context.Context, p push.Push) (map[push.Ordinal]push.
 		return nil, err
 	}
 	if all == nil {
-		return fresh, nil
+		all = map[push.Ordinal]push.Marked{}
 	}
-	for o, m := range fresh {
-		all[o] |= m
+	for _, n := range fresh {
+		all[n.ordinal] = all[n.ordinal].With(n.mark)
 	}
 	return all, nil
 }
 
-func (l *Ledger) set(ctx context.Context, p push.Push, r *push.Report) error {
-	if p.State == push.Scheduled || p.State == push.Accepted {
-		return nil // it has no target yet; what the record learns when it begins must not be taken for known
+func (l *Ledger) setReport(ctx context.Context, p push.Push, r *push.Report) (t told, err error) {
+	if p.State.Waits() {
+		return t, nil // it has no target yet; what the record learns when it begins must not be taken for known
 	}
 	r.Target = p.Target
-	return l.counted(ctx, p.ID, func(marks map[push.Mark]*ordset.Set) { count(r, marks) })
+	err = l.counted(ctx, p, func(marks map[push.Mark]*ordset.Set) {
+		count(r, marks)
+		t.count(marks)
+	})
+	return t, err
 }
 
 // count counts the sets of a bulk push.
@@ -138,29 +209,33 @@ func count(r *push.Report, marks map[push.Mark]*ordset.Set) {
 	}
 }
 
-// Devices returns the devices on which m holds for p. The caller owns the set.
-func (l *Ledger) Devices(ctx context.Context, p push.Push, m push.Mark) (*ordset.Set, error) {
-	const op = "report.Devices"
-	set := new(ordset.Set)
-	if p.Kind == push.Direct {
-		marks, err := l.marks(ctx, p)
-		if err != nil {
-			return nil, push.Wrap(op, err)
-		}
-		for o, got := range marks {
-			if got.Has(m) {
-				set.Add(o)
-			}
-		}
-		return set, nil
+// count counts the sets of a bulk push.
+func (t *told) count(marks map[push.Mark]*ordset.Set) {
+	if s := marks[push.MarkRecalled]; s != nil {
+		t.confirmed = s.Len()
 	}
-	if p.State == push.Scheduled || p.State == push.Accepted {
-		return set, nil // as in set
+	all := marks[push.MarkTold]
+	if all == nil || all.Empty() {
+		return
 	}
-	err := l.counted(ctx, p.ID, func(marks map[push.Mark]*ordset.Set) {
+	t.told = all.Len()
+	late := new(ordset.Set)
+	for _, m := range seen {
 		if s := marks[m]; s != nil {
-			set = s.Clone()
+			late.Union(s)
 		}
-	})
-	return set, push.Wrap(op, err)
+	}
+	t.late = all.And(late)
+	open := all.Clone() // without what counts for an earlier reason
+	for _, m := range append([]push.Mark{push.MarkDelivered}, push.Drops()...) {
+		s := marks[m]
+		if s == nil {
+			continue
+		}
+		if m == push.MarkWithdrawn {
+			t.withdrawn = open.And(s)
+		}
+		open.Subtract(s)
+	}
+	t.rest = open.Len()
 }

@@ -2,10 +2,6 @@ package report_test
 
 import (
 	"context"
-	"errors"
-	"maps"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,88 +12,6 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/internal/report"
 )
-
-// memStore keeps the contract of report.Store in memory. The log is what the record's commits append to.
-type memStore struct {
-	mu       sync.Mutex // guards what follows
-	log      []push.Logged
-	seq      int64
-	sets     map[push.ID]map[push.Mark]map[uint16]push.Chunk
-	outcomes map[push.ID]map[push.Ordinal]push.Marked
-	targets  map[push.ID][]push.Ordinal
-	fail     error
-}
-
-func newMemStore() *memStore {
-	return &memStore{
-		sets: map[push.ID]map[push.Mark]map[uint16]push.Chunk{}, outcomes: map[push.ID]map[push.Ordinal]push.Marked{},
-		targets: map[push.ID][]push.Ordinal{},
-	}
-}
-
-// commit appends receipts to the log, as a group commit does.
-func (s *memStore) commit(rs ...push.Receipt) push.Logged {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seq++
-	row := push.Logged{Seq: s.seq, Receipts: rs}
-	s.log = append(s.log, row)
-	return row
-}
-
-func (s *memStore) Fold(_ context.Context, f push.Fold) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail != nil {
-		return s.fail
-	}
-	for _, c := range f.Chunks {
-		if s.sets[c.Push] == nil {
-			s.sets[c.Push] = map[push.Mark]map[uint16]push.Chunk{}
-		}
-		if s.sets[c.Push][c.Mark] == nil {
-			s.sets[c.Push][c.Mark] = map[uint16]push.Chunk{}
-		}
-		s.sets[c.Push][c.Mark][c.Chunk.Key] = c.Chunk
-	}
-	for _, o := range f.Outcomes {
-		if s.outcomes[o.Push] == nil {
-			s.outcomes[o.Push] = map[push.Ordinal]push.Marked{}
-		}
-		s.outcomes[o.Push][o.Ordinal] |= o.Marked
-	}
-	s.log = slices.DeleteFunc(s.log, func(r push.Logged) bool { return r.Seq <= f.UpTo })
-	return nil
-}
-
-func (s *memStore) Unfolded(_ context.Context, yield func(push.Logged) error) error {
-	for _, row := range slices.Clone(s.log) {
-		if err := yield(row); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *memStore) Targets(_ context.Context, p push.Push) ([]push.Ordinal, error) {
-	return s.targets[p.ID], nil
-}
-
-func (s *memStore) Outcomes(_ context.Context, p push.Push) (map[push.Ordinal]push.Marked, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.outcomes[p.ID]), nil
-}
-
-func (s *memStore) Sets(_ context.Context, id push.ID) (map[push.Mark][]push.Chunk, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := map[push.Mark][]push.Chunk{}
-	for m, chunks := range s.sets[id] {
-		all[m] = slices.Collect(maps.Values(chunks))
-	}
-	return all, nil
-}
 
 var (
 	now    = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -117,8 +31,25 @@ func naive(p push.Push, targets []push.Ordinal, marks map[push.Ordinal]push.Mark
 	if p.Unknown > 0 {
 		r.Dropped["unknown"] = p.Unknown
 	}
+	recall, tried := push.Recall{}, p.State == push.Recalled
 	for _, o := range targets {
 		m := marks[o]
+		told := m.Has(push.MarkTold)
+		drop, dropped := m.Dropped()
+		withdrawn := dropped && drop == push.MarkWithdrawn ||
+			!dropped && !m.Has(push.MarkDelivered) && p.State == push.Recalled
+		tried = tried || told || m.Has(push.MarkRecalled) || withdrawn
+		switch {
+		case told && (m.Has(push.MarkOpened) || m.Has(push.MarkClicked) || m.Has(push.MarkDismissed)):
+			recall.TooLate++
+		case told:
+			recall.Recalled++
+		case withdrawn:
+			recall.Stopped++
+		}
+		if m.Has(push.MarkRecalled) {
+			recall.Confirmed++
+		}
 		for mark, n := range map[push.Mark]*int{
 			push.MarkDelivered: &r.Delivered, push.MarkUnconfirmed: &r.Unconfirmed, push.MarkDisplayed: &r.Displayed,
 			push.MarkOpened: &r.Opened, push.MarkClicked: &r.Clicked, push.MarkDismissed: &r.Dismissed,
@@ -130,17 +61,24 @@ func naive(p push.Push, targets []push.Ordinal, marks map[push.Ordinal]push.Mark
 		if m.Has(push.MarkSent) || m.Has(push.MarkDelivered) {
 			r.Sent++
 		}
-		switch drop, dropped := m.Dropped(); {
+		switch {
 		case m.Has(push.MarkDelivered):
 		case dropped:
 			r.Dropped[drop.Reason()]++
 		case p.State == push.Cancelled:
 			r.Dropped["cancelled"]++
-		case !p.Expires.After(at):
+		case p.State == push.Recalled:
+			r.Dropped["recalled"]++
+		case p.State == push.Failed:
+			r.Dropped["refused"]++
+		case p.State == push.Expired || !p.Expires.After(at):
 			r.Dropped["expired"]++
 		default:
 			r.Pending++
 		}
+	}
+	if tried {
+		r.Recall = &recall
 	}
 	if r.Sent > 0 {
 		r.Channels["own"] = push.ChannelCount{Sent: r.Sent, Delivered: r.Delivered}
@@ -153,11 +91,12 @@ func TestReportsAreExact(t *testing.T) {
 	marks := []push.Mark{
 		push.MarkSent, push.MarkDelivered, push.MarkUnconfirmed, push.MarkDisplayed, push.MarkOpened, push.MarkClicked,
 		push.MarkDismissed, push.MarkUnregistered, push.MarkBlacklisted, push.MarkOverflow, push.MarkCancelled,
+		push.MarkTold, push.MarkRecalled, push.MarkWithdrawn, push.MarkTooLarge,
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := t.Context()
-		store := newMemStore()
-		ledger := report.New(store, nil)
+		store := newMemStore(direct, bulk)
+		ledger := report.New(store, store, nil)
 		targets := []push.Ordinal{0, 1, 2, 65535, 65536, 1 << 20}
 		store.targets[direct.ID] = targets
 		truth := map[push.ID]map[push.Ordinal]push.Marked{direct.ID: {}, bulk.ID: {}}
@@ -179,12 +118,12 @@ func TestReportsAreExact(t *testing.T) {
 				}
 			},
 			"a fold that fails": func(t *rapid.T) {
-				store.fail = errors.New("disk full")
+				store.fails(1, rapid.Bool().Draw(t, "after it happened"))
 				_ = ledger.Fold(ctx) // with nothing to fold it succeeds
-				store.fail = nil
+				store.fails(0, false)
 			},
 			"a restart": func(t *rapid.T) {
-				ledger = report.New(store, nil)
+				ledger = report.New(store, store, nil)
 				if err := ledger.Load(ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -198,7 +137,9 @@ func TestReportsAreExact(t *testing.T) {
 					if p.Kind == push.Bulk {
 						p.Target = len(targets)
 					}
-					for _, state := range []push.State{push.Done, push.Cancelled} {
+					for _, state := range []push.State{
+						push.Sending, push.Paused, push.Open, push.Done, push.Cancelled, push.Recalled, push.Expired, push.Failed,
+					} {
 						p.State = state
 						for _, at := range []time.Time{now, later} {
 							got, err := ledger.Report(ctx, p, at)
@@ -218,8 +159,8 @@ func TestReportsAreExact(t *testing.T) {
 
 func TestSetsThatNobodyUsesLeaveMemory(t *testing.T) {
 	ctx := t.Context()
-	store := newMemStore()
-	ledger := report.New(store, &report.Options{Idle: 1})
+	store := newMemStore(direct, bulk)
+	ledger := report.New(store, store, &report.Options{Idle: 1})
 	p := bulk
 	p.Target = 10
 	ledger.Apply(store.commit(receipt(p, 3, push.MarkDelivered)))
@@ -247,8 +188,8 @@ func TestSetsThatNobodyUsesLeaveMemory(t *testing.T) {
 }
 
 func TestRunFoldsAtItsEnd(t *testing.T) {
-	store := newMemStore()
-	ledger := report.New(store, &report.Options{Every: time.Hour})
+	store := newMemStore(direct, bulk)
+	ledger := report.New(store, store, &report.Options{Every: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- ledger.Run(ctx) }()

@@ -119,7 +119,7 @@ func (s *Server) listApps(_ context.Context, c *call, _ *none) (any, error) {
 	var before push.AppID
 	if cursor != "" {
 		if before.UnmarshalText([]byte(cursor)) != nil {
-			return nil, invalid("cursor", "is not one that a list gave")
+			return nil, badCursor()
 		}
 	}
 	all := s.house.Apps.Apps()

@@ -210,6 +210,12 @@ func TestMe(t *testing.T) {
 // watch opens the inbox over a real connection.
 func watch(t *testing.T, s *site, auth string) (*http.Response, context.CancelFunc) {
 	t.Helper()
+	return watchPath(t, s, auth, "/device/v1/inbox")
+}
+
+// watchPath opens a stream over a real connection.
+func watchPath(t *testing.T, s *site, auth, path string) (*http.Response, context.CancelFunc) {
+	t.Helper()
 	server := httptest.NewUnstartedServer(s.handler)
 	server.Config.ReadTimeout = 300 * time.Millisecond // the deadlines of ordinary requests must not end a stream
 	server.Config.WriteTimeout = 300 * time.Millisecond
@@ -217,7 +223,7 @@ func watch(t *testing.T, s *site, auth string) (*http.Response, context.CancelFu
 	t.Cleanup(server.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
-	req, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/device/v1/inbox", nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", server.URL+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,8 @@ type house struct {
 	clock time.Time
 	shown int // devices that Device has returned
 
+	later // what is done with pushes afterwards
+
 	tags     []push.Tag // in order of their making
 	files    []push.File
 	uploaded []string // the lines of the last file
@@ -58,17 +60,20 @@ type meeting struct {
 func newHouse() *house {
 	h := &house{
 		keys: map[string]push.AppID{}, removed: map[push.DeviceID]bool{}, byKey: map[string]push.Push{},
-		prints: map[string][32]byte{}, clock: time.Date(2026, 11, 25, 1, 0, 0, 0, time.UTC),
+		prints: map[string][32]byte{}, clock: time.Date(2026, 11, 25, 1, 0, 0, 0, time.UTC), later: newLater(),
 	}
 	h.meeting.arrived = sync.NewCond(&h.mu)
 	return h
 }
 
 func (h *house) ports() restserver.House {
-	r := registry{h}
+	r, l := registry{h}, afterwards{h}
 	return restserver.House{
-		Pushes: h, Events: h, Apps: r, Keys: r, Devices: r, Lists: r, Inbox: h,
+		Pushes: h, Control: l, Events: h, Apps: r, Keys: r, Devices: r, Lists: r, Inbox: h,
 		Labels: r, Tags: r, Files: r, Imports: r, Doctor: r,
+		Late: restserver.Late{
+			Accounts: l, Schedules: l, Occurrences: l, Templates: l, Reports: l, Webhooks: l, Stream: l,
+		},
 	}
 }
 
@@ -100,13 +105,23 @@ func (h *house) Accept(_ context.Context, req push.Request) (push.Push, error) {
 		}
 		defer func() { h.byKey[k], h.prints[k] = h.pushes[len(h.pushes)-1], req.Fingerprint() }()
 	}
+	if err := h.charge(req, app); err != nil {
+		return push.Push{}, err
+	}
 	p := push.Push{
 		ID: push.ID(1000 + len(h.pushes)), App: req.App, Kind: push.Bulk, State: push.Accepted, Created: h.clock,
 		Start: req.Policy.Start(h.clock), Expires: req.Policy.Expiry(h.clock), Request: req,
 	}
-	if req.Audience.Named() {
+	switch {
+	case req.Open:
+		p.State = push.Open
+	case req.Policy.Recurring != nil || req.Policy.StartAt != nil:
+		p.State = push.Scheduled
+		h.plan(&p, app)
+	case req.Audience.Named():
 		p.Kind = push.Direct
 	}
+	h.aim(&p, req.Audience)
 	h.pushes = append(h.pushes, p)
 	return p, nil
 }
@@ -127,7 +142,11 @@ func (h *house) Find(_ context.Context, app push.AppID, id push.ID) (push.Push, 
 	}
 	for _, p := range h.pushes {
 		if p.ID == id && p.App == app {
-			return p, push.Report{Target: 3, Sent: 2, Delivered: 1, Pending: 1, Dropped: map[string]int{"unknown": 1}}, nil
+			r := push.Report{Target: 3, Sent: 2, Delivered: 1, Pending: 1, Dropped: map[string]int{"unknown": 1}}
+			if recall, ok := h.recalls[id]; ok {
+				r.Recall = &recall
+			}
+			return p, r, nil
 		}
 	}
 	return push.Push{}, push.Report{}, &push.Error{Kind: push.NotFound, Field: "id", Msg: "no such push"}

@@ -31,7 +31,11 @@ func document(version string) *huma.OpenAPI {
 		},
 		Tags: []*huma.Tag{
 			{Name: "Apps", Description: "For administrators: apps, their settings and credentials."},
-			{Name: "Pushes", Description: "Send messages, and see what became of them."},
+			{Name: "Pushes", Description: "Send messages, stop them or take them back, and see what became of them."},
+			{Name: "Schedules", Description: "What is to be sent later, once or again and again."},
+			{Name: "Templates", Description: "Named texts with placeholders."},
+			{Name: "Reports", Description: "Sums over many pushes, and devices by day."},
+			{Name: "Webhooks and events", Description: "An app's server is told what happens: by calls that are signed and repeated, or as a stream."},
 			{Name: "Devices", Description: "The devices of an app, as its senders see them."},
 			{Name: "Tags and aliases", Description: "What devices are found by, for an app as a whole."},
 			{Name: "Files", Description: "Uploaded lists of devices or aliases, to send to."},
@@ -60,6 +64,10 @@ type (
 	kindForm     struct{}
 	stateForm    struct{}
 	fileOfForm   struct{}
+
+	scheduleStateForm   struct{}
+	occurrenceStateForm struct{}
+	webhookIDForm       struct{}
 )
 
 // text returns the schema of a string.
@@ -94,8 +102,18 @@ func (networkForm) Schema(huma.Registry) *huma.Schema { return enum("any", "wifi
 func (kindForm) Schema(huma.Registry) *huma.Schema { return enum("direct", "bulk") }
 
 func (stateForm) Schema(huma.Registry) *huma.Schema {
-	return enum("scheduled", "accepted", "sending", "done", "cancelled", "expired", "failed")
+	return enum("open", "scheduled", "accepted", "sending", "paused", "done", "cancelled", "recalled", "expired", "failed")
 }
+
+func (scheduleStateForm) Schema(huma.Registry) *huma.Schema {
+	return enum("active", "finished", "cancelled")
+}
+
+func (occurrenceStateForm) Schema(huma.Registry) *huma.Schema {
+	return enum("waiting", "fired", "missed", "failed", "cancelled")
+}
+
+func (webhookIDForm) Schema(huma.Registry) *huma.Schema { return text("1") }
 
 func (fileOfForm) Schema(huma.Registry) *huma.Schema {
 	alias := &huma.Schema{
@@ -132,6 +150,10 @@ func aliases(r huma.Registry) {
 	r.RegisterTypeAlias(reflect.TypeFor[push.Network](), reflect.TypeFor[networkForm]())
 	r.RegisterTypeAlias(reflect.TypeFor[push.PushKind](), reflect.TypeFor[kindForm]())
 	r.RegisterTypeAlias(reflect.TypeFor[push.State](), reflect.TypeFor[stateForm]())
+	r.RegisterTypeAlias(reflect.TypeFor[push.ScheduleState](), reflect.TypeFor[scheduleStateForm]())
+	r.RegisterTypeAlias(reflect.TypeFor[push.OccurrenceState](), reflect.TypeFor[occurrenceStateForm]())
+	r.RegisterTypeAlias(reflect.TypeFor[push.WebhookID](), reflect.TypeFor[webhookIDForm]())
+	r.RegisterTypeAlias(reflect.TypeFor[push.Policy](), reflect.TypeFor[Policy]())
 	r.RegisterTypeAlias(reflect.TypeFor[push.FileOf](), reflect.TypeFor[fileOfForm]())
 	r.RegisterTypeAlias(reflect.TypeFor[push.Where](), reflect.TypeFor[whereForm]())
 }
@@ -152,6 +174,11 @@ func finish(r huma.Registry) {
 	schemas["BatchBody"].Properties["pushes"].Items = r.Schema(reflect.TypeFor[PushBody](), true, "")
 	schemas["Message"].Properties["apns"].Type = huma.TypeObject
 	schemas["ImportsBody"].Properties["devices"].Items = r.Schema(reflect.TypeFor[ImportBody](), true, "")
+	schemas["RecallBody"].Properties["devices"] = listOfText()
+	schemas["ReplayBody"].Properties["batches"] = listOfText()
+	schemas["BatchInfo"].Properties["id"] = text("1")
+	schemas["AccountStep"].Properties["step"] = enum(steps()...)
+	schemas["Event"].Properties["event"] = enum(anyOf(push.EventNames())...)
 	schemas["Alias"].Required, schemas["Aliases"].Required = []string{"value"}, []string{"values"} // without a type: untyped
 	for line := range strings.Lines(schemaText) {
 		name, doc, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -169,13 +196,41 @@ func finish(r huma.Registry) {
 	}
 }
 
+// listOfText returns the schema of a list of names that is not empty.
+func listOfText() *huma.Schema {
+	most := push.MaxDirect
+	return &huma.Schema{Type: huma.TypeArray, Items: text(), MinItems: new(1), MaxItems: &most}
+}
+
+// steps returns the names of the steps of accounts.
+func steps() []any {
+	var all []any
+	for _, s := range push.AccountSteps() {
+		all = append(all, s[0])
+	}
+	return all
+}
+
+// anyOf returns texts as the values of an enum.
+func anyOf[T ~string](texts []T) []any {
+	var all []any
+	for _, t := range texts {
+		all = append(all, string(t))
+	}
+	return all
+}
+
 // pathDocs describe the parameters of paths.
 var pathDocs = map[string]string{
 	"app":    "The app's id or name.",
-	"id":     "The push's id.",
+	"id":     "The id of the push, schedule or webhook.",
+	"name":   "The name of the group, topic or template, percent-encoded.",
 	"device": "A device id, a channel id or, of a device that was imported, the id that it had before.",
 	"tag":    "The tag, percent-encoded: any text of 1 to 128 characters.",
 	"file":   "The file's id.",
+
+	"occurrence": "The occurrence's id.",
+	"request_id": "What a dialect, or the header X-Request-Id, called the request; percent-encoded.",
 }
 
 // queryParam returns a parameter of the query of a JSON type.
@@ -188,11 +243,14 @@ func headerParam(name, doc string) *huma.Param {
 	return &huma.Param{Name: name, In: "header", Description: doc, Schema: text()}
 }
 
-// pageParams returns the parameters of every list.
-func pageParams() []*huma.Param {
+// pageParams returns the parameters of lists.
+func pageParams() []*huma.Param { return pageParamsOf(defaultPage) }
+
+// pageParamsOf returns them for a list whose pages have size items unless the caller says.
+func pageParamsOf(size int) []*huma.Param {
 	one, most := 1.0, float64(maxPage)
 	limit := queryParam("limit", "How many items at most.", huma.TypeInteger)
-	limit.Schema.Minimum, limit.Schema.Maximum, limit.Schema.Default = &one, &most, defaultPage
+	limit.Schema.Minimum, limit.Schema.Maximum, limit.Schema.Default = &one, &most, size
 	return []*huma.Param{queryParam("cursor", "The next of the page before.", huma.TypeString), limit}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/internal/restserver"
 )
 
@@ -33,7 +34,8 @@ func TestOpenAPI(t *testing.T) {
 	}
 	var routes []string
 	ids := map[string]bool{}
-	bodiless := map[string]bool{"cancel-push": true, "create-tag": true}
+	bodiless := map[string]bool{"cancel-push": true, "pause-push": true, "resume-push": true, "close-push": true, "create-tag": true}
+	optional := map[string]bool{"check-index": true, "recall-push": true, "replay-webhook": true}
 	for path, item := range doc["paths"].(map[string]any) {
 		for method, v := range item.(map[string]any) {
 			op := v.(map[string]any)
@@ -47,7 +49,7 @@ func TestOpenAPI(t *testing.T) {
 			if needs := method == "post" || method == "put" || method == "patch"; needs && !ok && !bodiless[id] {
 				t.Errorf("%s %s has no body", method, path)
 			}
-			if ok && body["required"] == true == (method == "delete" && id != "untag-devices" || id == "check-index") {
+			if ok && body["required"] == true == (method == "delete" && id != "untag-devices" || optional[id]) {
 				t.Errorf("%s %s: body required %v", method, path, body["required"])
 			}
 			if id == "upload-file" {
@@ -66,16 +68,28 @@ func TestOpenAPI(t *testing.T) {
 		"DELETE /device/v1/me", "DELETE /device/v1/me/account", "DELETE /device/v1/me/alias", "DELETE /device/v1/me/tags",
 		"DELETE /v1/apps/{app}", "DELETE /v1/apps/{app}/devices/{device}", "DELETE /v1/apps/{app}/devices/{device}/account",
 		"DELETE /v1/apps/{app}/devices/{device}/aliases", "DELETE /v1/apps/{app}/devices/{device}/tags",
+		"DELETE /v1/apps/{app}/schedules/{id}", "DELETE /v1/apps/{app}/schedules/{id}/occurrences/{occurrence}",
 		"DELETE /v1/apps/{app}/tags/{tag}", "DELETE /v1/apps/{app}/tags/{tag}/devices",
+		"DELETE /v1/apps/{app}/templates/{name}", "DELETE /v1/apps/{app}/webhooks/{id}",
 		"GET /device/v1/inbox", "GET /device/v1/me", "GET /v1/apps", "GET /v1/apps/{app}", "GET /v1/apps/{app}/aliases",
-		"GET /v1/apps/{app}/devices", "GET /v1/apps/{app}/devices/{device}", "GET /v1/apps/{app}/files/{file}",
-		"GET /v1/apps/{app}/pushes", "GET /v1/apps/{app}/pushes/{id}", "GET /v1/apps/{app}/tags", "GET /v1/apps/{app}/tags/{tag}",
-		"PATCH /device/v1/me", "PATCH /v1/apps/{app}",
+		"GET /v1/apps/{app}/devices", "GET /v1/apps/{app}/devices/{device}", "GET /v1/apps/{app}/events",
+		"GET /v1/apps/{app}/files/{file}", "GET /v1/apps/{app}/groups", "GET /v1/apps/{app}/groups/{name}",
+		"GET /v1/apps/{app}/pushes", "GET /v1/apps/{app}/pushes/{id}", "GET /v1/apps/{app}/pushes/{id}/devices/{device}",
+		"GET /v1/apps/{app}/reports/devices", "GET /v1/apps/{app}/reports/pushes", "GET /v1/apps/{app}/requests/{request_id}",
+		"GET /v1/apps/{app}/schedules", "GET /v1/apps/{app}/schedules/{id}", "GET /v1/apps/{app}/schedules/{id}/occurrences",
+		"GET /v1/apps/{app}/tags", "GET /v1/apps/{app}/tags/{tag}", "GET /v1/apps/{app}/templates",
+		"GET /v1/apps/{app}/templates/{name}", "GET /v1/apps/{app}/topics", "GET /v1/apps/{app}/topics/{name}",
+		"GET /v1/apps/{app}/webhooks", "GET /v1/apps/{app}/webhooks/{id}/batches",
+		"PATCH /device/v1/me", "PATCH /v1/apps/{app}", "PATCH /v1/apps/{app}/schedules/{id}",
 		"POST /device/v1/events", "POST /device/v1/me/alias", "POST /device/v1/me/tags", "POST /device/v1/register",
 		"POST /v1/apps", "POST /v1/apps/{app}/devices/import", "POST /v1/apps/{app}/devices/{device}/account",
 		"POST /v1/apps/{app}/devices/{device}/aliases", "POST /v1/apps/{app}/devices/{device}/tags", "POST /v1/apps/{app}/files",
 		"POST /v1/apps/{app}/pushes", "POST /v1/apps/{app}/pushes/batch", "POST /v1/apps/{app}/pushes/{id}/cancel",
-		"POST /v1/apps/{app}/rotate-keys", "POST /v1/apps/{app}/tags/{tag}/devices", "POST /v1/doctor/index",
+		"POST /v1/apps/{app}/pushes/{id}/close", "POST /v1/apps/{app}/pushes/{id}/pause", "POST /v1/apps/{app}/pushes/{id}/recall",
+		"POST /v1/apps/{app}/pushes/{id}/resume", "POST /v1/apps/{app}/pushes/{id}/targets",
+		"POST /v1/apps/{app}/rotate-keys", "POST /v1/apps/{app}/tags/{tag}/devices", "POST /v1/apps/{app}/templates",
+		"POST /v1/apps/{app}/templates/{name}/preview", "POST /v1/apps/{app}/webhooks", "POST /v1/apps/{app}/webhooks/{id}/replay",
+		"POST /v1/doctor/index",
 		"PUT /device/v1/me/account", "PUT /device/v1/me/alias", "PUT /device/v1/me/tags",
 		"PUT /v1/apps/{app}/devices/{device}", "PUT /v1/apps/{app}/devices/{device}/account",
 		"PUT /v1/apps/{app}/devices/{device}/aliases", "PUT /v1/apps/{app}/devices/{device}/tags", "PUT /v1/apps/{app}/tags/{tag}",
@@ -126,6 +140,21 @@ func TestSchemas(t *testing.T) {
 		{"PushReport", "target", `{"format":"int64","type":"integer"}`},
 		{"Policy", "ttl", `{"type":"string"}`},
 		{"Policy", "group", `{"type":"string"}`},
+		{"Policy", "rate", `{"format":"int64","type":"integer"}`},
+		{"Push", "state", `{"enum":["open","scheduled","accepted","sending","paused","done","cancelled","recalled","expired","failed"],"type":"string"}`},
+		{"Push", "schedule", `{"pattern":"^[1-9][0-9]{0,18}$","type":"string"}`},
+		{"PushReport", "recall", `{"$ref":"#/components/schemas/Recall"}`},
+		{"Totals", "dropped", `{"additionalProperties":{"format":"int64","type":"integer"},"type":"object"}`},
+		{"DailyTotals", "days", `{"items":{"$ref":"#/components/schemas/Totals"},"type":"array"}`},
+		{"RecallBody", "devices", `{"items":{"type":"string"},"maxItems":1000,"minItems":1,"type":"array"}`},
+		{"Schedule", "state", `{"enum":["active","finished","cancelled"],"type":"string"}`},
+		{"Schedule", "request", `{"$ref":"#/components/schemas/Request"}`},
+		{"Request", "policy", `{"$ref":"#/components/schemas/Policy"}`},
+		{"Occurrence", "state", `{"enum":["waiting","fired","missed","failed","cancelled"],"type":"string"}`},
+		{"Webhook", "id", `{"type":"string"}`},
+		{"BatchInfo", "id", `{"type":"string"}`},
+		{"Event", "event", `{"enum":["clicked","delivered","dismissed","displayed","dropped","finished","opened","recalled","sent","token_invalid"],"type":"string"}`},
+		{"Event", "push", `{"pattern":"^[1-9][0-9]{0,18}$","type":"string"}`},
 		{"Policy", "channels", `{"enum":["auto","own","vendor","own_first"],"type":"string"}`},
 		{"Policy", "start_at", `{"format":"date-time","type":"string"}`},
 		{"Policy", "network", `{"enum":["any","wifi","mobile"],"type":"string"}`},
@@ -160,7 +189,8 @@ func TestSchemas(t *testing.T) {
 		t.Error("the document offers message.recall, which senders are refused")
 	}
 	for schema, want := range map[string]string{
-		"PushBody": "[audience message]", "AppBody": "[name]", "RegisterBody": "[app_key app_secret platform install_id]",
+		"PushBody": "[message]", "SchedulePatchBody": "null", "TemplateBody": "[name]", "WebhookBody": "[url]", "RecallBody": "null",
+		"AppBody": "[name]", "RegisterBody": "[app_key app_secret platform install_id]",
 		"Alias": "[value]", "Aliases": "[values]", "AliasBody": "[value]", "ImportBody": "[device_id]", "TagsBody": "[tags]",
 	} {
 		b, _ := json.Marshal(schemas[schema].(map[string]any)["required"])
@@ -175,6 +205,9 @@ func TestExamples(t *testing.T) {
 	doc, _ := spec(t)
 	s := newSite(t, restserver.Options{})
 	_, dev := s.register(t)
+	future := `{"audience": {"all": true}, "message": {"data": 1}, "policy": {"start_at": "2026-11-26T01:00:00Z"}}`
+	into[push.Push](t, s.call(t, key1, "POST", pushes, future), 202) // 1000, which the examples are about
+	into[map[string]any](t, s.call(t, key1, "POST", "/v1/apps/1/templates", `{"name": "vip", "title": "#id#"}`), 201)
 	sent := 0
 	for path, item := range doc["paths"].(map[string]any) {
 		for method, v := range item.(map[string]any) {
@@ -190,7 +223,7 @@ func TestExamples(t *testing.T) {
 			if strings.HasPrefix(path, "/device/") {
 				auth = dev
 			}
-			path := strings.NewReplacer("{app}", "demo", "{device}", "7000", "{tag}", "vip").Replace(path)
+			path := strings.NewReplacer("{app}", "demo", "{device}", "7000", "{tag}", "vip", "{id}", "1000", "{name}", "vip").Replace(path)
 			r := s.call(t, auth, strings.ToUpper(method), path, string(b))
 			if r.status == 400 || strings.Contains(string(r.body), `"invalid"`) {
 				t.Errorf("%s %s refuses its own example %s: %s", method, path, b, r.body)
@@ -198,8 +231,8 @@ func TestExamples(t *testing.T) {
 			sent++
 		}
 	}
-	if sent != 30 {
-		t.Errorf("%d examples were sent, want 30", sent)
+	if sent != 37 {
+		t.Errorf("%d examples were sent, want 37", sent)
 	}
 }
 

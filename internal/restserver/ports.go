@@ -84,7 +84,8 @@ type Schedules interface {
 	Schedules(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Schedule, next push.ID, err error)
 	// FindSchedule returns one.
 	FindSchedule(ctx context.Context, app push.AppID, id push.ID) (push.Schedule, error)
-	// EditSchedule changes what is to be sent, and when. Invalid; Conflict if nothing is to come.
+	// EditSchedule changes what is to be sent, and when. Invalid, also for a policy without start_at of what is sent once, and
+	// without recurring of what recurs; Conflict if nothing is to come.
 	EditSchedule(ctx context.Context, app push.AppID, id push.ID, p push.SchedulePatch) (push.Schedule, error)
 	// CancelSchedule ends a schedule: nothing of it fires any more. Conflict if nothing is to come.
 	CancelSchedule(ctx context.Context, app push.AppID, id push.ID) (push.Schedule, error)

@@ -79,7 +79,7 @@ func retryAfter(err error, status int) int {
 	}
 	var e *push.Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
-		return int(math.Ceil(min(e.RetryAfter, 24*time.Hour).Seconds()))
+		return int(math.Ceil(e.RetryAfter.Seconds()))
 	}
 	return 1
 }

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -19,34 +17,43 @@ import (
 
 // PushBody asks for a message to be sent.
 type PushBody struct {
-	Audience push.Audience `json:"audience"`
+	Audience push.Audience `json:"audience,omitzero"` // an open push may do without
 	Message  push.Message  `json:"message"`
 	Policy   Policy        `json:"policy,omitzero"`
+	Open     bool          `json:"open,omitempty"`
 }
 
-// A Policy is a push.Policy as a sender writes it: it tells a ttl of nothing from none.
+// A Policy is a push.Policy as a sender writes it: it tells a ttl of nothing, and a rate of nothing, from none.
 type Policy struct {
 	push.Policy
-	TTL *push.Duration `json:"ttl,omitempty"`
+	TTL  *push.Duration `json:"ttl,omitempty"`
+	Rate *int           `json:"rate,omitempty"`
 }
 
 // policy returns p as the domain has it.
 func (p Policy) policy() (push.Policy, error) {
-	if p.TTL == nil {
-		return p.Policy, nil
-	}
-	if *p.TTL == 0 {
+	switch {
+	case p.TTL != nil && *p.TTL == 0:
 		// To the domain 0 is the default, which is three days and not what the sender has in mind.
 		return push.Policy{}, invalid("policy.ttl", "is at least 1s; use store_offline false for now or never")
+	case p.Rate != nil && *p.Rate < 1: // to the domain 0 is as fast as can be, which is the opposite of what it says
+		return push.Policy{}, invalid("policy.rate", "is at least 1; leave it out for no limit")
 	}
-	p.Policy.TTL = *p.TTL
+	if p.TTL != nil {
+		p.Policy.TTL = *p.TTL
+	}
+	if p.Rate != nil {
+		p.Policy.Rate = *p.Rate
+	}
 	return p.Policy, nil
 }
 
-// message returns b's message without its optional objects that are null, which is how some senders write absent. In data,
-// in custom and in the values of extras null is a value like any other.
-func (b *PushBody) message() push.Message {
-	m := b.Message
+// sendable returns m without its optional objects that are null, which is how some senders write absent. In data, in custom
+// and in the values of extras null is a value like any other. Invalid for what senders do not write.
+func sendable(m push.Message) (push.Message, error) {
+	if m.Recall != 0 {
+		return m, invalid("message.recall", "is not a field here")
+	}
 	if isNull(m.APNS) {
 		m.APNS = nil
 	}
@@ -54,12 +61,7 @@ func (b *PushBody) message() push.Message {
 	if maps.DeleteFunc(m.Variants, func(_ push.Platform, v *push.Variant) bool { return v == nil }); len(m.Variants) == 0 {
 		m.Variants = nil
 	}
-	return m
-}
-
-// BatchBody is many pushes at once.
-type BatchBody struct {
-	Pushes []json.RawMessage `json:"pushes"`
+	return m, nil
 }
 
 // A PushReport is a push and what became of it.
@@ -72,28 +74,16 @@ type PushReport struct {
 	Start   time.Time     `json:"start"`
 	Expires time.Time     `json:"expires"`
 	Reason  string        `json:"reason,omitempty"`
+
+	Schedule  push.ID `json:"schedule,omitempty"`
+	RequestID string  `json:"request_id,omitempty"`
+	Template  string  `json:"template,omitempty"`
 	push.Labels
 	push.Report
 }
 
-// A BatchAnswer is the answer to one push of a batch: the push, or the problem with it.
-type BatchAnswer struct {
-	push    *push.Push
-	problem *Problem
-}
-
-// MarshalJSON writes whichever it is.
-func (a BatchAnswer) MarshalJSON() ([]byte, error) {
-	if a.problem != nil {
-		return json.Marshal(a.problem)
-	}
-	return json.Marshal(a.push)
-}
-
-// BatchAnswers are in the order of the batch.
-type BatchAnswers struct {
-	Items []BatchAnswer `json:"items"`
-}
+// requestHeader is the header in which a sender names its request, and gets the name back.
+const requestHeader = "X-Request-Id"
 
 // What Idempotency-Key stands for: a key of the app's native senders, strict, for seven days.
 const (
@@ -117,10 +107,12 @@ func (s *Server) pushRoutes() {
 		method: http.MethodPost, path: "/v1/apps/{app}/pushes", id: "send-push", tag: tag, access: sender,
 		summary: "Send a push",
 		doc: "The answer 202 means that the push is on disk. With the header Idempotency-Key a repeat within seven days is " +
-			"answered with the first push, and a different request under the same key is a conflict.",
+			"answered with the first push, and a different request under the same key is a conflict. With policy.recurring the " +
+			"answer is the schedule: its id, in the state scheduled, and as start its first occurrence.",
 		params: []*huma.Param{
 			queryParam("dry_run", "true: nothing is sent, and the answer says whom it would reach now.", "boolean"),
 			headerParam(keyHeader, "A name for this request, at most 256 visible ASCII characters."),
+			headerParam(requestHeader, "An id for this request, at most 128 visible ASCII characters, under which the push is found; it is answered back."),
 		},
 		body: PushBody{}, example: pushExample,
 		answers: []answer{
@@ -128,15 +120,6 @@ func (s *Server) pushRoutes() {
 			{http.StatusOK, push.Count{}, "A dry run: whom it would reach now."},
 		},
 	}, s.send)
-	handle(s, route{
-		method: http.MethodPost, path: "/v1/apps/{app}/pushes/batch", id: "send-batch", tag: tag, access: sender,
-		summary: "Send many pushes",
-		doc: "At most 1,000 pushes to devices, aliases or accounts. Each is accepted or refused for itself: items has an answer or a problem " +
-			"for each, in order. With the header Idempotency-Key the whole batch may be repeated.",
-		params: []*huma.Param{headerParam(keyHeader, "A name for this batch, at most 240 visible ASCII characters.")},
-		body:   BatchBody{}, example: `{"pushes": [` + pushExample + `]}`, limit: maxBatch,
-		answers: []answer{{http.StatusOK, BatchAnswers{}, "An answer or a problem for each push, in order."}},
-	}, s.sendBatch)
 	handle(s, route{
 		method: http.MethodGet, path: "/v1/apps/{app}/pushes", id: "list-pushes", tag: tag, access: sender,
 		summary: "List pushes", doc: "Newest first. A page may be shorter than its limit while there are more.",
@@ -149,10 +132,11 @@ func (s *Server) pushRoutes() {
 		answers: []answer{{http.StatusOK, PushReport{}, "The push and what became of it."}},
 	}, s.showPush)
 	handle(s, route{
-		method: http.MethodPost, path: "/v1/apps/{app}/pushes/{id}/cancel", id: "cancel-push", tag: tag, access: sender,
-		summary: "Cancel a push", doc: "Stops what has not left. Works while anything is pending.",
-		answers: []answer{{http.StatusOK, push.Push{}, "The push, cancelled."}},
-	}, s.cancelPush)
+		method: http.MethodGet, path: "/v1/apps/{app}/requests/{request_id}", id: "show-request", tag: tag, access: sender,
+		summary: "Find the push of a request",
+		doc:     "The push of a request id that a dialect handed out, or that its sender gave in the header X-Request-Id, with its report.",
+		answers: []answer{{http.StatusOK, PushReport{}, "The push and what became of it."}},
+	}, s.showRequest)
 }
 
 // send accepts a push, or counts whom it would reach.
@@ -165,7 +149,7 @@ func (s *Server) send(ctx context.Context, c *call, b *PushBody) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := c.request(b, key)
+	req, err := c.request(b, key, "")
 	if err != nil {
 		return nil, err
 	}
@@ -198,114 +182,48 @@ func (c *call) key(suffix string) (push.Key, error) {
 	return push.Key{Namespace: space, Value: v + suffix, Strict: true, Keep: keyKeep}, nil
 }
 
-// request returns what b asks for. Audience, message and policy are validated by whoever accepts it, who knows the time.
-func (c *call) request(b *PushBody, key push.Key) (push.Request, error) {
-	switch {
-	case b.Message.Recall != 0:
-		return push.Request{}, invalid("message.recall", "is not a field here")
-	case c.app.Settings.Bool(push.SettingDisabled):
-		return push.Request{}, denied("the app is switched off")
+// request returns what b asks for; suffix tells the pushes of a batch apart. Audience, message and policy are validated by
+// whoever accepts it, who knows the time.
+func (c *call) request(b *PushBody, key push.Key, suffix string) (push.Request, error) {
+	if err := c.maySend(); err != nil {
+		return push.Request{}, err
+	}
+	message, err := sendable(b.Message)
+	if err != nil {
+		return push.Request{}, err
 	}
 	policy, err := b.Policy.policy()
 	if err != nil {
 		return push.Request{}, err
 	}
-	return push.Request{
-		App: c.app.ID, Audience: b.Audience, Message: b.message(), Policy: policy, Key: key, Origin: "rest",
-	}, nil
+	req := push.Request{
+		App: c.app.ID, Audience: b.Audience, Message: message, Policy: policy, Open: b.Open, Key: key, Origin: "rest",
+		Uses: uses(b.Audience),
+	}
+	if c.requestID != "" {
+		req.RequestID = c.requestID + suffix
+	}
+	return req, nil
 }
 
-// sendBatch accepts many pushes, each for itself.
-func (s *Server) sendBatch(ctx context.Context, c *call, b *BatchBody) (any, error) {
-	if len(b.Pushes) == 0 || len(b.Pushes) > push.MaxDirect {
-		return nil, invalid("pushes", "has 1 to 1000 pushes")
+// maySend refuses to send in an app that is switched off, which administrators reach all the same.
+func (c *call) maySend() error {
+	if c.app.Settings.Bool(push.SettingDisabled) {
+		return denied("the app is switched off")
 	}
-	if _, err := c.key("#"); err != nil {
-		return nil, err
-	}
-	all := BatchAnswers{Items: make([]BatchAnswer, len(b.Pushes))}
-	// All at once, so that they share commits (the store bounds what waits for them); but what names a device, or an alias or
-	// account, that an earlier one of the batch names waits for that, so that it gets its messages in the order of the batch.
-	var wg sync.WaitGroup
-	last := map[string]chan struct{}{} // by name: closed when the last push that names it is answered
-	for i, raw := range b.Pushes {
-		req, err := c.batched(raw, "#"+strconv.Itoa(i))
-		if err != nil {
-			all.Items[i] = s.refuseItem(ctx, c, err)
-			continue
-		}
-		var before []chan struct{}
-		done := make(chan struct{})
-		for _, name := range names(req.Audience) {
-			if earlier := last[name]; earlier != nil && earlier != done {
-				before = append(before, earlier)
-			}
-			last[name] = done
-		}
-		wg.Go(func() {
-			defer close(done)
-			for _, earlier := range before {
-				<-earlier
-			}
-			all.Items[i] = s.sendOne(ctx, c, req)
-		})
-	}
-	wg.Wait()
-	return all, nil
+	return nil
 }
 
-// batched returns what one push of a batch asks for.
-func (c *call) batched(raw json.RawMessage, suffix string) (push.Request, error) {
-	var b PushBody
-	if err := decode(raw, &b); err != nil {
-		return push.Request{}, err
+// uses returns the quotas that a push to a counts under.
+func uses(a push.Audience) []push.Use {
+	all := []push.Use{{Setting: "rest.pushes_per_minute", Credential: "rest"}}
+	if a.All || a.Where != nil || a.File != "" {
+		all = append(all, push.Use{Setting: "rest.bulk_pushes_per_minute", Credential: "rest"})
 	}
-	if !b.Audience.Named() {
-		return push.Request{}, invalid("audience", "must be devices, aliases or accounts: a batch takes pushes to named devices")
-	}
-	key, err := c.key(suffix)
-	if err != nil {
-		return push.Request{}, err
-	}
-	return c.request(&b, key)
-}
-
-// names returns whom a names, so that equal names are the same devices.
-func names(a push.Audience) []string {
-	all := slices.Clone(a.Devices)
-	if a.Aliases != nil {
-		for _, v := range a.Aliases.Values {
-			all = append(all, "alias\x00"+a.Aliases.Type+"\x00"+v)
-		}
-	}
-	for _, v := range a.Accounts {
-		all = append(all, "account\x00"+v)
+	if a.All {
+		all = append(all, push.Use{Setting: "rest.broadcasts_per_day", Credential: "rest"})
 	}
 	return all
-}
-
-// refuseItem returns the answer to one push of a batch that is refused.
-func (s *Server) refuseItem(ctx context.Context, c *call, err error) BatchAnswer {
-	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError && ctx.Err() == nil {
-		s.log.Error("request failed", "op", c.rt.id, "code", p.Code, "err", err)
-	}
-	return BatchAnswer{problem: &p}
-}
-
-// sendOne answers one push of a batch. It does not panic: that would end the process, being on a goroutine of its own.
-func (s *Server) sendOne(ctx context.Context, c *call, req push.Request) (a BatchAnswer) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			s.log.Error("handler panicked", "op", c.rt.id, "cause", cause)
-			a = s.refuseItem(ctx, c, &push.Error{Op: c.rt.id, Kind: push.Internal, Err: errors.New("panic")})
-		}
-	}()
-	p, err := s.house.Pushes.Accept(ctx, req)
-	if err != nil {
-		return s.refuseItem(ctx, c, keyed(err))
-	}
-	return BatchAnswer{push: &p}
 }
 
 // keyed names the header where the domain blames the key.
@@ -318,8 +236,15 @@ func keyed(err error) error {
 	return err
 }
 
-// listPushes answers one page of pushes. A cursor is a push id.
+// listPushes answers one page of pushes.
 func (s *Server) listPushes(ctx context.Context, c *call, _ *none) (any, error) {
+	return idPage(ctx, c, s.house.Pushes.List)
+}
+
+// idPage answers one page of what has push ids, newest first. A cursor is such an id.
+func idPage[T any](
+	ctx context.Context, c *call, list func(ctx context.Context, app push.AppID, before push.ID, limit int) ([]T, push.ID, error),
+) (any, error) {
 	cursor, limit, err := c.page()
 	if err != nil {
 		return nil, err
@@ -327,10 +252,10 @@ func (s *Server) listPushes(ctx context.Context, c *call, _ *none) (any, error) 
 	var before push.ID
 	if cursor != "" {
 		if before, err = push.ParseID(cursor); err != nil {
-			return nil, invalid("cursor", "is not one that a list gave")
+			return nil, badCursor()
 		}
 	}
-	page, next, err := s.house.Pushes.List(ctx, c.app.ID, before, limit)
+	page, next, err := list(ctx, c.app.ID, before, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -343,28 +268,54 @@ func (s *Server) listPushes(ctx context.Context, c *call, _ *none) (any, error) 
 
 // showPush answers a push with its report.
 func (s *Server) showPush(ctx context.Context, c *call, _ *none) (any, error) {
-	id, err := push.ParseID(c.r.PathValue("id"))
+	id, err := c.id("push")
 	if err != nil {
 		return nil, err
 	}
-	p, rep, err := s.house.Pushes.Find(ctx, c.app.ID, id)
-	if err != nil {
-		return nil, err
-	}
-	if rep.Channels == nil {
-		rep.Channels = map[string]push.ChannelCount{}
-	}
-	rep.Dropped = counts(rep.Dropped)
-	return PushReport{p.ID, p.Kind, p.State, p.App, p.Created, p.Start, p.Expires, p.Reason, p.Request.Policy.Labels, rep}, nil
+	return s.report(ctx, c.app.ID, id)
 }
 
-// cancelPush stops what has not left of a push.
-func (s *Server) cancelPush(ctx context.Context, c *call, _ *none) (any, error) {
-	id, err := push.ParseID(c.r.PathValue("id"))
+// showRequest answers the push of a request with its report.
+func (s *Server) showRequest(ctx context.Context, c *call, _ *none) (any, error) {
+	p, err := s.house.Accounts.ByRequest(ctx, c.app.ID, c.r.PathValue("request_id"))
 	if err != nil {
 		return nil, err
 	}
-	return s.house.Pushes.Cancel(ctx, c.app.ID, id)
+	return s.report(ctx, c.app.ID, p.ID)
+}
+
+// report returns a push and what became of it.
+func (s *Server) report(ctx context.Context, app push.AppID, id push.ID) (any, error) {
+	p, rep, err := s.house.Pushes.Find(ctx, app, id)
+	if err != nil {
+		return nil, err
+	}
+	a := PushReport{
+		ID: p.ID, Kind: p.Kind, State: p.State, App: p.App, Created: p.Created, Start: p.Start, Expires: p.Expires, Reason: p.Reason,
+		Schedule: p.Schedule, RequestID: p.Request.RequestID, Labels: p.Request.Policy.Labels, Report: whole(rep),
+	}
+	if t := p.Request.Message.Template; t != nil {
+		a.Template = t.Name
+	}
+	return a, nil
+}
+
+// whole returns r with objects where it has nil maps.
+func whole(r push.Report) push.Report {
+	r.Dropped = counts(r.Dropped)
+	if r.Channels == nil {
+		r.Channels = map[string]push.ChannelCount{}
+	}
+	return r
+}
+
+// id returns the id in the path, that of a push or of what has push ids; what says which, for the error.
+func (c *call) id(what string) (push.ID, error) {
+	id, err := push.ParseID(c.r.PathValue("id"))
+	if err != nil {
+		return 0, &push.Error{Kind: push.NotFound, Field: "id", Msg: "no such " + what}
+	}
+	return id, nil
 }
 
 // counts returns m, or an empty object for nil.

@@ -3,6 +3,7 @@ package restserver_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,24 @@ func TestSendRefusals(t *testing.T) {
 		{"no ttl at all", "", with(all, note, `{"ttl": "0s"}`), "policy.ttl"},
 		{"no ttl at all, in days", "", with(all, note, `{"ttl": "0d"}`), "policy.ttl"},
 		{"empty ttl", "", with(all, note, `{"ttl": ""}`), "policy.ttl"},
+		{"no rate at all", "", with(all, note, `{"rate": 0}`), "policy.rate"},
+		{"negative rate", "", with(all, note, `{"rate": -5}`), "policy.rate"},
+		{"rate beyond all bounds", "", with(all, note, `{"rate": 2147483648}`), "policy.rate"},
+		{"text for open", "", `{"audience": {"all": true}, "message": {"data": 1}, "open": "yes"}`, "open"},
+		{"open and later", "", `{"open": true, "message": {"data": 1}, "policy": {"start_at": "2026-12-01T00:00:00Z"}}`, "open"},
+		{"open and paced", "", `{"open": true, "message": {"data": 1}, "policy": {"rate": 5}}`, "open"},
+		{"open for half an audience", "", `{"open": true, "audience": {"file": "f"}, "message": {"data": 1}}`, "audience.of"},
+		{"nobody, though not open", "", `{"open": false, "message": {"data": 1}}`, "audience"},
+		{"personal without a template", "", with(`{"devices": ["d"]}`, `{"data": 1, "personal": {"d": {"a": "b"}}}`, `{}`), "message.personal"},
+		{"personal for all", "", with(all, `{"template": {"name": "t"}, "personal": {"d": {"a": "b"}}}`, `{}`), "message.personal"},
+		{"template without a name", "", with(all, `{"template": {"name": ""}}`, `{}`), "message.template.name"},
+		{"recurring in no way", "", with(all, note, `{"recurring": {"every": "year", "at": "09:00:00", "from": "2026-12-01T00:00:00Z", "until": "2026-12-02T00:00:00Z"}}`), "policy.recurring.every"},
+		{"recurring at no time", "", with(all, note, `{"recurring": {"every": "day", "at": "9:00", "from": "2026-12-01T00:00:00Z", "until": "2026-12-02T00:00:00Z"}}`), "policy.recurring.at"},
+		{"unknown field of recurring", "", with(all, note, `{"recurring": {"every": "day", "times": 3}}`), "policy.recurring.times"},
+		{"recurring and later", "", with(all, note, `{"start_at": "2026-12-01T00:00:00Z", "recurring": {"every": "day", "at": "09:00:00", "from": "2026-12-01T00:00:00Z", "until": "2026-12-02T00:00:00Z"}}`), "policy.start_at"},
+		{"unknown way to be quiet", "", with(all, note, `{"quiet": "whisper"}`), "policy.quiet"},
+		{"unknown network", "", with(all, note, `{"network": "5g"}`), "policy.network"},
+		{"sms without a template", "", with(all, note, `{"sms": {"after": "1h"}}`), "policy.sms.template"},
 		{"field in another case", "", `{"Audience": {"all": true}, "message": {"data": 1}}`, "Audience"},
 		{"field in another case deep down", "", with(all, `{"data": 1, "NOTIFICATION": {"title": "t"}}`, `{}`), "message.NOTIFICATION"},
 		{"field in another case, escaped", "", with(all, `{"data": 1, "\u004cines": []}`, `{}`), "message.Lines"},
@@ -142,6 +161,173 @@ func TestSendRefusals(t *testing.T) {
 	}
 	if s.logs.Len() != 0 {
 		t.Errorf("bad requests were logged as faults: %s", s.logs)
+	}
+}
+
+// TestSendKinds shows what becomes of pushes that are not sent at once, and that what they ask for arrives.
+func TestSendKinds(t *testing.T) {
+	s := newSite(t, restserver.Options{})
+	const recurring = `{"every": "week", "on": [1, 5], "at": "08:30:00", "from": "2026-11-25T00:00:00+08:00", "until": "2026-12-31T00:00:00+08:00"}`
+	for _, tt := range []struct {
+		name, body, state, start string
+		check                    func(r push.Request) bool
+	}{
+		{
+			"open, for nobody yet", `{"message": {"data": 1}, "open": true}`, "open", "2026-11-25T01:00:00Z",
+			func(r push.Request) bool { return r.Open && !r.Audience.Named() },
+		},
+		{
+			"open, for null", `{"audience": null, "message": {"data": 1}, "open": true}`, "open", "2026-11-25T01:00:00Z",
+			func(r push.Request) bool { return r.Open },
+		},
+		{
+			"open, for some", `{"audience": {"devices": ["d1"]}, "message": {"data": 1}, "open": true}`, "open", "2026-11-25T01:00:00Z",
+			func(r push.Request) bool { return r.Open && r.Audience.Devices[0] == "d1" },
+		},
+		{
+			"not open", `{"audience": {"devices": ["d1"]}, "message": {"data": 1}, "open": false}`, "accepted", "2026-11-25T01:00:00Z",
+			func(r push.Request) bool { return !r.Open },
+		},
+		{
+			"later", `{"audience": {"all": true}, "message": {"data": 1}, "policy": {"start_at": "2026-12-01T09:00:00+08:00"}}`, "scheduled", "2026-12-01T09:00:00+08:00",
+			func(r push.Request) bool { return r.Policy.StartAt != nil },
+		},
+		{
+			"again and again", `{"audience": {"all": true}, "message": {"data": 1}, "policy": {"recurring": ` + recurring + `}}`, "scheduled", "2026-11-27T08:30:00+08:00",
+			func(r push.Request) bool {
+				return r.Policy.Recurring.Every == "week" && len(r.Policy.Recurring.On) == 2
+			},
+		},
+		{
+			"of a template", `{"audience": {"devices": ["d1"]}, "message": {"template": {"name": "t", "values": {"a": "1"}}, "personal": {"d1": {"a": "2"}}}}`, "accepted", "2026-11-25T01:00:00Z",
+			func(r push.Request) bool {
+				return r.Message.Template.Values["a"] == "1" && r.Message.Personal["d1"]["a"] == "2"
+			},
+		},
+		{
+			"under all rules", `{"audience": {"all": true}, "message": {"data": 1}, "policy": {"rate": 1, "quiet": "drop", "network": "wifi", "collapse_id": "c",
+			"sms": {"template": "s", "after": "1h", "unless": "opened"}, "channels": "own_first", "deadline": "1m"}}`, "accepted", "2026-11-25T01:00:00Z",
+			func(r push.Request) bool {
+				return r.Policy.Rate == 1 && r.Policy.Quiet == "drop" && r.Policy.Network == push.WiFi && r.Policy.SMS.Template == "s" && r.Policy.CollapseID == "c"
+			},
+		},
+		{
+			"without a rate", `{"audience": {"all": true}, "message": {"data": 1}, "policy": {"rate": null}}`, "accepted", "2026-11-25T01:00:00Z",
+			func(r push.Request) bool { return r.Policy.Rate == 0 },
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := into[push.Push](t, s.call(t, key1, "POST", pushes, tt.body), 202)
+			start, err := time.Parse(time.RFC3339, tt.start)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got.State) != tt.state || !got.Start.Equal(start) {
+				t.Errorf("state %s, start %v, want %s, %s", got.State, got.Start, tt.state, tt.start)
+			}
+			if r := s.pushes[len(s.pushes)-1].Request; !tt.check(r) {
+				t.Errorf("request %+v lost something of %s", r, tt.body)
+			}
+		})
+	}
+}
+
+// TestQuotas shows what each push is counted under, and what one that is above a quota is answered.
+func TestQuotas(t *testing.T) {
+	s := newSite(t, restserver.Options{})
+	const minute, bulk, daily = "rest.pushes_per_minute", "rest.bulk_pushes_per_minute", "rest.broadcasts_per_day"
+	for _, tt := range []struct {
+		name, audience string
+		want           []string
+	}{
+		{"devices", `{"devices": ["d"]}`, []string{minute}},
+		{"aliases", `{"aliases": {"values": ["a"]}}`, []string{minute}},
+		{"accounts", `{"accounts": ["a"]}`, []string{minute}},
+		{"an expression", `{"where": {"tag": "a"}}`, []string{minute, bulk}},
+		{"a file", `{"file": "f", "of": "devices"}`, []string{minute, bulk}},
+		{"everybody", `{"all": true}`, []string{minute, bulk, daily}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			into[push.Push](t, s.call(t, key1, "POST", pushes, `{"audience": `+tt.audience+`, "message": {"data": 1}}`), 202)
+			var got []string
+			for _, u := range s.pushes[len(s.pushes)-1].Request.Uses {
+				if u.Credential != "rest" || u.N > 1 {
+					t.Errorf("use %+v, want one of credential rest", u)
+				}
+				got = append(got, u.Setting)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("counts under %v, want %v", got, tt.want)
+			}
+		})
+	}
+	into[push.App](t, s.call(t, admin, "PATCH", "/v1/apps/1", `{"settings": {"rest.broadcasts_per_day": 1, "rest.pushes_per_minute": 3}}`), 200)
+	all := `{"audience": {"all": true}, "message": {"data": 1}}`
+	into[push.Push](t, s.call(t, key1, "POST", pushes, all), 202)
+	r := s.call(t, key1, "POST", pushes, all)
+	wantProblem(t, r, 429, "too_many", daily)
+	if got := r.header.Get("Retry-After"); got != "91" {
+		t.Errorf("Retry-After %q for 90.001 s, want 91", got)
+	}
+	into[push.Push](t, s.call(t, key1, "POST", pushes, hello), 202)
+	got := into[struct{ Items []restserver.Problem }](t, s.call(t, key1, "POST", pushes+"/batch", `{"pushes": [`+hello+`,`+hello+`]}`), 200)
+	refused := slices.DeleteFunc(got.Items, func(p restserver.Problem) bool { return p.Code == "" })
+	if len(refused) != 1 || refused[0].Code != "too_many" || refused[0].Field != minute {
+		t.Errorf("refused %+v of a batch of two, want one as above %s", refused, minute)
+	}
+	into[push.Push](t, s.call(t, "Bearer key-2", "POST", "/v1/apps/2/pushes", hello), 202)
+}
+
+// TestRequestID shows that a request may have a name, under which its push is found.
+func TestRequestID(t *testing.T) {
+	s := newSite(t, restserver.Options{})
+	longest := strings.Repeat("~", 128)
+	for _, id := range []string{"order-42", "a/b?c#d%", longest} {
+		r := s.call(t, key1, "POST", pushes, hello, "X-Request-Id", id)
+		p := into[push.Push](t, r, 202)
+		if got := r.header.Get("X-Request-Id"); got != id {
+			t.Errorf("answered id %q, want %q", got, id)
+		}
+		found := s.call(t, key1, "GET", "/v1/apps/1/requests/"+url.PathEscape(id), "")
+		got := into[map[string]any](t, found, 200)
+		if shown := s.call(t, key1, "GET", pushes+"/"+p.ID.String(), ""); string(shown.body) != string(found.body) || got["request_id"] != id {
+			t.Errorf("found %s, want %s with the id", found.body, shown.body)
+		}
+		wantProblem(t, s.call(t, "Bearer key-2", "GET", "/v1/apps/2/requests/"+url.PathEscape(id), ""), 404, "not_found", "request_id")
+	}
+	wantProblem(t, s.call(t, key1, "GET", "/v1/apps/1/requests/nobody", ""), 404, "not_found", "request_id")
+	before := len(s.pushes)
+	for _, bad := range []string{longest + "~", "a b", "a\tb", "kö"} {
+		for _, path := range []string{pushes, pushes + "/batch"} {
+			r := s.call(t, key1, "POST", path, hello, "X-Request-Id", bad)
+			wantProblem(t, r, 400, "invalid", "X-Request-Id")
+			if got := r.header.Get("X-Request-Id"); got != "" {
+				t.Errorf("answered id %q, want none", got)
+			}
+		}
+	}
+	r := s.call(t, key1, "POST", pushes, `{`, "X-Request-Id", "broken")
+	wantProblem(t, r, 400, "invalid", "")
+	if got := r.header.Get("X-Request-Id"); got != "broken" || len(s.pushes) != before {
+		t.Errorf("a refusal answered id %q, and there are %d pushes, want broken and %d", got, len(s.pushes), before)
+	}
+	if r := s.call(t, key1, "POST", pushes, hello); r.header["X-Request-Id"] != nil || s.pushes[len(s.pushes)-1].Request.RequestID != "" {
+		t.Error("a request without an id was given one")
+	}
+
+	before = len(s.pushes)
+	r = s.call(t, key1, "POST", pushes+"/batch", `{"pushes": [`+hello+`, {}, `+hello+`]}`, "X-Request-Id", "b")
+	if got := r.header.Get("X-Request-Id"); r.status != 200 || got != "b" {
+		t.Errorf("status %d, id %q, want 200 and b", r.status, got)
+	}
+	for _, id := range []string{"b#0", "b#2"} {
+		got := into[map[string]any](t, s.call(t, key1, "GET", "/v1/apps/1/requests/"+url.PathEscape(id), ""), 200)
+		if got["request_id"] != id {
+			t.Errorf("found %v, want the push of %s", got, id)
+		}
+	}
+	if n := len(s.pushes) - before; n != 2 {
+		t.Errorf("%d pushes were made, want 2", n)
 	}
 }
 
@@ -221,6 +407,20 @@ func TestBatch(t *testing.T) {
 			many[i] = "{}"
 		}
 		wantProblem(t, s.call(t, key1, "POST", pushes+"/batch", batch(many...)), 400, "invalid", "pushes")
+	})
+	t.Run("with what goes by itself only", func(t *testing.T) {
+		from := len(s.pushes)
+		open := `{"open": true, "audience": {"devices": ["d"]}, "message": {"data": 1}}`
+		again := `{"audience": {"devices": ["d"]}, "message": {"data": 1}, "policy": {"recurring": {"every": "day", "at": "09:00:00", "from": "2026-12-01T00:00:00Z", "until": "2026-12-02T00:00:00Z"}}}`
+		got := into[items](t, s.call(t, key1, "POST", pushes+"/batch", batch(open, again, strings.Replace(hello, `}}}`, `}}, "policy": {"rate": 0}}`, 1))), 200)
+		for i, field := range []string{"open", "policy.recurring", "policy.rate"} {
+			if g := got.Items[i]; g.Code != "invalid" || g.Field != field {
+				t.Errorf("item %d is %+v, want it refused for %s", i, g, field)
+			}
+		}
+		if len(s.pushes) != from {
+			t.Errorf("%d pushes were made, want none", len(s.pushes)-from)
+		}
 	})
 	t.Run("not a list", func(t *testing.T) {
 		wantProblem(t, s.call(t, key1, "POST", pushes+"/batch", `{"pushes": {}}`), 400, "invalid", "pushes")

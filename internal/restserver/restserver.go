@@ -32,7 +32,7 @@ type Options struct {
 	MQTT func(*http.Request) MQTT
 	// Version is the one of the OpenAPI document. Default "dev".
 	Version string
-	// Heartbeat is how often a comment is sent on a quiet inbox stream. Default 25 s.
+	// Heartbeat is how often a comment is sent on a quiet stream, of an inbox or of events. Default 15 s.
 	Heartbeat time.Duration
 	// Log gets internal errors. Default: nothing is logged.
 	Log *slog.Logger
@@ -55,7 +55,8 @@ const (
 	answerTimeout = 30 * time.Second // for an answer to be taken
 )
 
-// A Server answers the native API. It keeps no state but a lock, and starts no goroutine that outlives its request.
+// A Server answers the native API. It keeps no state but a lock and whether it drains, and starts no goroutine that outlives
+// its request.
 type Server struct {
 	house House
 	opts  Options
@@ -65,11 +66,13 @@ type Server struct {
 	api   huma.API
 
 	patching sync.Mutex // held while an app is read, changed and written
+	draining sync.Once
+	drained  chan struct{} // closed when streams of events are to end
 }
 
 // New returns a Server over house, all of whose ports are needed. opts may be nil.
 func New(house House, opts *Options) *Server {
-	s := &Server{house: house, mux: http.NewServeMux()}
+	s := &Server{house: house, mux: http.NewServeMux(), drained: make(chan struct{})}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -83,7 +86,7 @@ func New(house House, opts *Options) *Server {
 		s.opts.Version = "dev"
 	}
 	if s.opts.Heartbeat <= 0 {
-		s.opts.Heartbeat = 25 * time.Second
+		s.opts.Heartbeat = 15 * time.Second
 	}
 	s.log = s.opts.Log
 	if s.log == nil {
@@ -95,6 +98,14 @@ func New(house House, opts *Options) *Server {
 	aliases(s.api.OpenAPI().Components.Schemas)
 	s.appRoutes()
 	s.pushRoutes()
+	s.batchRoute()
+	s.controlRoutes()
+	s.accountRoute()
+	s.scheduleRoutes()
+	s.templateRoutes()
+	s.reportRoutes()
+	s.webhookRoutes()
+	s.eventRoute()
 	s.deviceRoutes()
 	s.importRoute()
 	s.labelRoutes()
@@ -111,6 +122,10 @@ func New(house House, opts *Options) *Server {
 // Handler returns what serves /v1/, /device/v1/, /openapi.json and /docs, and answers all other paths that they do not
 // exist. It is safe for concurrent use.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// Drain ends the streams of events, which have no end of their own, and refuses new ones. Shutting an HTTP server down waits
+// for them: it is for http.Server.RegisterOnShutdown. Calling it again does nothing.
+func (s *Server) Drain() { s.draining.Do(func() { close(s.drained) }) }
 
 // serve keeps paths that are not clean ("//v1/apps", "/v1/./apps") away from the mux, which would redirect them: a sender
 // does not follow with its body.

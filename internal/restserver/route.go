@@ -1,6 +1,7 @@
 package restserver
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -32,6 +33,7 @@ type route struct {
 	example      string        // of the body, JSON
 	limit        int64         // of the body; 0 means maxBody
 	answers      []answer      // the first is the usual one
+	events       any           // a value of the type of the events, where the answer is a stream of them
 }
 
 // An answer is a status and a value of the type of its body; nil: none.
@@ -53,6 +55,8 @@ type call struct {
 	device string   // the name by which it authenticated
 	status int      // of the answer, if it is not the usual one
 	empty  bool     // there is no body
+
+	requestID string // by which its sender calls it; "" is none. On routes that read it
 }
 
 // bare registers a route whose handler writes the answer itself, unless it returns an error.
@@ -153,6 +157,11 @@ func (c *call) checkParams() error {
 			return invalid(name, "is not a parameter here")
 		}
 	}
+	if slices.ContainsFunc(c.rt.params, func(p *huma.Param) bool { return p.Name == requestHeader }) {
+		if err := c.checkRequestID(); err != nil {
+			return err
+		}
+	}
 	for _, name := range pathParams(c.rt.path) {
 		if c.r.PathValue(name) == slash {
 			c.r.SetPathValue(name, "/")
@@ -160,6 +169,19 @@ func (c *call) checkParams() error {
 		if !clean(c.r.PathValue(name)) {
 			return notFound("no such " + name)
 		}
+	}
+	return nil
+}
+
+// checkRequestID reads the id that the sender gave the request, and answers it back, whatever becomes of the request.
+func (c *call) checkRequestID() error {
+	v := c.r.Header.Get(requestHeader)
+	if len(v) > 128 || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return invalid(requestHeader, "has at most 128 visible ASCII characters")
+	}
+	if v != "" {
+		c.requestID = v
+		c.w.Header().Set(requestHeader, v)
 	}
 	return nil
 }
@@ -192,16 +214,46 @@ const (
 
 // page returns the parameters of a list.
 func (c *call) page() (cursor string, limit int, err error) {
-	cursor, limit = c.query.Get("cursor"), defaultPage
+	cursor, limit = c.query.Get("cursor"), c.rt.pageSize()
 	if v := c.query.Get("limit"); v != "" {
 		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > maxPage {
 			return "", 0, invalid("limit", "must be a number from 1 to 1000")
 		}
 	}
 	if !clean(cursor) {
-		return "", 0, invalid("cursor", "is not one that a list gave")
+		return "", 0, badCursor()
 	}
 	return cursor, limit, nil
+}
+
+// pageSize returns how many items a page has unless the caller says, as the document has it.
+func (rt *route) pageSize() int {
+	for _, p := range rt.params {
+		if n, ok := p.Schema.Default.(int); ok && p.Name == "limit" {
+			return n
+		}
+	}
+	return defaultPage
+}
+
+// badCursor returns the error for a cursor that leads nowhere.
+func badCursor() error { return invalid("cursor", "is not one that a list gave") }
+
+// pageOf answers one page of all, a list that is in memory, in the order of its keys, no two of which are the same. A cursor
+// is the key of the last item of the page before, so that it holds when items come and go.
+func pageOf[T any](c *call, all []T, key func(T) string) (any, error) {
+	cursor, limit, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	all = slices.SortedFunc(slices.Values(all), func(a, b T) int { return cmp.Compare(key(a), key(b)) })
+	if cursor != "" {
+		all = slices.DeleteFunc(all, func(v T) bool { return key(v) <= cursor })
+	}
+	if len(all) <= limit {
+		return listOf(all, ""), nil
+	}
+	return listOf(all[:limit], key(all[limit-1])), nil
 }
 
 // A List is one page of a list, newest first unless its route says otherwise. Next is the cursor of the next page; without one this is the last.
@@ -267,6 +319,9 @@ func operation(api huma.API, rt *route) *huma.Operation {
 	}
 	for _, a := range rt.answers {
 		resp := &huma.Response{Description: a.doc}
+		if rt.events != nil {
+			resp.Content = map[string]*huma.MediaType{"text/event-stream": {Schema: reg.Schema(reflect.TypeOf(rt.events), true, rt.id)}}
+		}
 		if a.body != nil {
 			resp.Content = map[string]*huma.MediaType{"application/json": {Schema: reg.Schema(reflect.TypeOf(a.body), true, rt.id)}}
 		}

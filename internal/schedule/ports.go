@@ -11,6 +11,7 @@ import (
 type Ports struct {
 	Store       Store
 	Occurrences Occurrences
+	Record      Record
 	Pushes      Pushes
 	App         func(push.AppID) (push.App, error) // NotFound
 	NextID      func() push.ID                     // as dispatch's
@@ -44,6 +45,16 @@ type Occurrences interface {
 	EndOccurrence(ctx context.Context, app push.AppID, id push.ID, to push.OccurrenceState) error
 	// NextOccurrences yields the earliest occurrence that waits of every active schedule.
 	NextOccurrences(ctx context.Context, yield func(push.Occurrence) error) error
+}
+
+// Record is the record of pushes, which knows schedules and occurrences that have not fired as pushes, too. All methods are
+// safe for concurrent use.
+type Record interface {
+	// FindKey returns the push or schedule that was accepted under key, and the fingerprint of its request. NotFound if there is
+	// none.
+	FindKey(ctx context.Context, app push.AppID, key push.Key) (push.Push, [32]byte, error)
+	// Find returns a push, schedule or occurrence of app by id. NotFound if there is none.
+	Find(ctx context.Context, app push.AppID, id push.ID) (push.Push, error)
 }
 
 // Pushes is the life of the pushes that schedules make.

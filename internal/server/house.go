@@ -8,14 +8,29 @@ import (
 	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/internal/registry"
 	"github.com/carillonpush/carillon/internal/report"
+	"github.com/carillonpush/carillon/internal/schedule"
 	"github.com/carillonpush/carillon/internal/sqlstore"
 )
 
-// pushes is the life of a push as façades and native REST see it: dispatch and report behind one port.
+// pushes is the life of a push as façades and native REST see it: dispatch, schedules and report behind one port.
 type pushes struct {
 	*dispatch.Dispatcher
-	store  *sqlstore.Store
-	ledger *report.Ledger
+	schedules *schedule.Schedules
+	store     *sqlstore.Store
+	ledger    *report.Ledger
+}
+
+// Accept makes r durable: as a schedule if it is recurring, else as a push.
+func (p pushes) Accept(ctx context.Context, r push.Request) (push.Push, error) {
+	return p.schedules.Accept(ctx, r)
+}
+
+// Cancel stops what has not left of a push, or of a schedule.
+func (p pushes) Cancel(ctx context.Context, app push.AppID, id push.ID) (push.Push, error) {
+	if ended, ok, err := p.schedules.Cancel(ctx, app, id); ok || err != nil {
+		return ended, err
+	}
+	return p.Dispatcher.Cancel(ctx, app, id)
 }
 
 // Find returns a push of app and what became of it.
@@ -31,6 +46,29 @@ func (p pushes) Find(ctx context.Context, app push.AppID, id push.ID) (push.Push
 // List returns pushes of app with ids below before, newest first.
 func (p pushes) List(ctx context.Context, app push.AppID, before push.ID, limit int) ([]push.Push, push.ID, error) {
 	return p.store.List(ctx, app, before, limit)
+}
+
+// templates are the record of templates, and what is looked at before it.
+type templates struct{ *sqlstore.Store }
+
+// AddTemplate stores a template; replaced is whether one of its name was there.
+func (t templates) AddTemplate(ctx context.Context, one push.Template) (stored push.Template, replaced bool, err error) {
+	if err := one.Validate(); err != nil {
+		return push.Template{}, false, err
+	}
+	one.Created = time.Now().UTC().Truncate(time.Millisecond)
+	return t.Store.AddTemplate(ctx, one, push.MaxTemplates)
+}
+
+// reports are sums over pushes, and devices by day.
+type reports struct {
+	*report.Ledger
+	registry *registry.Registry
+}
+
+// DeviceDays returns the devices of days from one to another, both included, in order.
+func (r reports) DeviceDays(ctx context.Context, app push.AppID, from, to push.Day) ([]push.DeviceDay, error) {
+	return r.registry.DeviceDays(ctx, app, from, to)
 }
 
 // gatewayHouse is the rest of the house as the gateway sees it.

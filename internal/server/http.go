@@ -35,15 +35,19 @@ func (s *Server) openNetwork(ctx context.Context) error {
 		return err
 	}
 	edge := facade.Edge{Trusted: s.config.TrustedProxies, Public: s.config.PublicURLs}
-	life := pushes{s.dispatcher, s.store, s.ledger}
+	life := pushes{s.dispatcher, s.schedules, s.store, s.ledger}
 	rest := restserver.New(restserver.House{
-		Pushes: life, Events: s.dispatcher, Apps: s.registry, Keys: s.registry, Devices: devices{s.registry, s.dispatcher}, Lists: s.registry,
+		Pushes: life, Control: s.dispatcher, Events: s.dispatcher, Apps: s.registry, Keys: s.registry, Devices: devices{s.registry, s.dispatcher}, Lists: s.registry,
 		Inbox: s.gateway, Labels: s.registry, Tags: s.registry, Files: s.registry, Imports: s.registry, Doctor: s.registry,
+		Late: restserver.Late{
+			Accounts: s.accounts(), Schedules: s.schedules, Occurrences: s.schedules, Templates: templates{s.store},
+			Reports: reports{s.ledger, s.registry}, Webhooks: s.webhooks, Stream: s.webhooks,
+		},
 	}, &restserver.Options{
 		AdminToken: s.token, RemoteIP: edge.Client, MQTT: s.deviceAddress(edge), Version: s.opts.Version, Log: s.log,
 	})
 	umeng := umengserver.New(life, s.registry, &umengserver.Options{Edge: edge, Log: s.log})
-	s.api = s.route(rest, umeng)
+	s.api, s.ending = s.route(rest, umeng), rest.Drain
 	s.private = adminHandler(s.metrics, &s.ready)
 	return nil
 }
@@ -185,6 +189,7 @@ func (s *Server) serve(run func(name string, f func(context.Context) error)) []*
 			Handler: h.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		}
+		srv.RegisterOnShutdown(s.ending)
 		servers = append(servers, srv)
 		run(h.name, func(context.Context) error {
 			if err := srv.Serve(h.ln); !errors.Is(err, http.ErrServerClosed) {

@@ -15,14 +15,18 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/carillonpush/carillon/internal/admission"
 	"github.com/carillonpush/carillon/internal/config"
 	"github.com/carillonpush/carillon/internal/dispatch"
 	"github.com/carillonpush/carillon/internal/gateway"
 	"github.com/carillonpush/carillon/internal/identity"
 	"github.com/carillonpush/carillon/internal/jobs"
+	"github.com/carillonpush/carillon/internal/push"
 	"github.com/carillonpush/carillon/internal/registry"
 	"github.com/carillonpush/carillon/internal/report"
+	"github.com/carillonpush/carillon/internal/schedule"
 	"github.com/carillonpush/carillon/internal/sqlstore"
+	"github.com/carillonpush/carillon/internal/webhook"
 )
 
 // Options are what a Server can do without.
@@ -56,6 +60,9 @@ type house struct {
 	registry   *registry.Registry
 	ledger     *report.Ledger
 	dispatcher *dispatch.Dispatcher
+	schedules  *schedule.Schedules
+	admission  *admission.Gate
+	webhooks   *webhook.Webhooks
 	gateway    *gateway.Gateway
 	queue      *jobs.Queue
 }
@@ -65,6 +72,7 @@ type network struct {
 	http, https, mqtt, mqtts, admin net.Listener
 	api                             http.Handler
 	private                         http.Handler
+	ending                          func() // ends streams, which would hold a shutdown up
 }
 
 // New opens a node: its record, keys and indexes, and its listeners, which do not accept yet. What is missing is created.
@@ -109,7 +117,12 @@ func (s *Server) Close() error {
 
 // load brings what is in memory up to date with the record: the index and the live sets first.
 func (s *Server) load(ctx context.Context) error {
-	for _, load := range []func(context.Context) error{s.registry.Load, s.ledger.Load, s.dispatcher.Load} {
+	admission := func(ctx context.Context) error { // before the ledger shortens the log
+		return s.admission.Load(ctx, func(yield func(push.Logged) error) error { return s.store.Unfolded(ctx, yield) })
+	}
+	for _, load := range []func(context.Context) error{
+		s.registry.Load, s.webhooks.Load, admission, s.ledger.Load, s.dispatcher.Load, s.schedules.Load,
+	} {
 		if err := load(ctx); err != nil {
 			return fmt.Errorf("server: load: %w", err)
 		}
@@ -143,6 +156,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	run("jobs", s.queue.Run)
 	run("dispatch", s.dispatcher.Run)
+	run("schedule", s.schedules.Run)
+	run("webhook", s.webhooks.Run)
 	run("report", s.ledger.Run)
 	run("registry", s.registry.Run)
 	servers := s.serve(run)

@@ -21,10 +21,13 @@ func (c *committer) deadline() (context.Context, context.CancelFunc) {
 }
 
 // execute makes all changes of batch inside t, and returns the row of the receipt log that it wrote. The order is that in
-// which one thing may rest on another: keys decide which pushes are accepted at all, rows are there before receipts take
-// them away, and the log comes last because all others may add to it.
+// which one thing may rest on another: keys, then quotas and occurrences decide which pushes are accepted at all, rows are
+// there before receipts take them away, and totals and the log come last because all others may add to them.
 func (c *committer) execute(t *tx, batch []*write) (push.Logged, error) {
 	if err := c.claimKeys(t, batch); err != nil {
+		return push.Logged{}, err
+	}
+	if err := c.admit(t, batch); err != nil {
 		return push.Logged{}, err
 	}
 	if err := c.insertPushes(t, batch); err != nil {
@@ -34,7 +37,7 @@ func (c *committer) execute(t *tx, batch []*write) (push.Logged, error) {
 		return push.Logged{}, err
 	}
 	for _, w := range batch {
-		if w.do == nil {
+		if w.do == nil || w.err != nil {
 			continue
 		}
 		err := w.do(t)
@@ -49,6 +52,9 @@ func (c *committer) execute(t *tx, batch []*write) (push.Logged, error) {
 	}
 	if t.failed != nil {
 		return push.Logged{}, t.failed
+	}
+	if err := t.storeTotals(); err != nil {
+		return push.Logged{}, err
 	}
 	return t.logReceipts()
 }
@@ -68,18 +74,23 @@ func (c *committer) claimKeys(t *tx, batch []*write) error {
 		namespace, value string
 	}
 	var claims []*acceptance
-	seen := map[key]bool{}
+	seen := map[key]*acceptance{}
 	now := int64(0)
 	for _, w := range batch {
 		a := w.accept
-		if a == nil || a.key.Zero() {
+		if a == nil {
+			continue
+		}
+		a.lost, a.first, a.refused = false, nil, nil // of an attempt before
+		if a.key.Zero() {
 			continue
 		}
 		k := key{a.Push.App, a.key.Namespace, a.key.Value}
-		if a.lost = seen[k]; a.lost {
+		if a.first = seen[k]; a.first != nil {
+			a.lost = true
 			continue
 		}
-		seen[k] = true
+		seen[k] = a
 		claims = append(claims, a)
 		cols[0].ints = append(cols[0].ints, int64(a.Push.App))
 		cols[1].texts = append(cols[1].texts, k.namespace)
@@ -102,15 +113,62 @@ func (c *committer) claimKeys(t *tx, batch []*write) error {
 	return nil
 }
 
-// insertPushes stores the pushes of batch that have not lost their key.
+// admit refuses the pushes of batch whose charges do not fit, or whose occurrence does not wait any more: nothing of them is
+// stored, and their keys are free again.
+func (c *committer) admit(t *tx, batch []*write) error {
+	book := quotas{log: c.log, all: map[quotaKey]*quota{}}
+	for _, w := range batch {
+		a := w.accept
+		switch {
+		case a == nil:
+			continue
+		case a.first != nil && a.first.refused != nil: // a repeat of what was refused
+			a.lost, a.refused = false, a.first.refused
+		case a.lost:
+			continue
+		case len(a.charges) > 0 || a.Fires != nil:
+			var err error
+			if a.refused, err = a.admit(t, &book); err == nil && a.refused != nil && !a.key.Zero() {
+				_, err = t.exec("DELETE FROM dedupe WHERE app = ? AND namespace = ? AND key = ? AND push = ?",
+					int64(a.Push.App), a.key.Namespace, a.key.Value, int64(a.Push.ID))
+			}
+			if err != nil {
+				return t.fail(err)
+			}
+		}
+		w.err = a.refused
+	}
+	return book.store(t)
+}
+
+// admit returns the error for a push that is refused, and otherwise uses its charges and fires its occurrence.
+func (a *acceptance) admit(t *tx, book *quotas) (refused, err error) {
+	now := millis(a.Push.Created)
+	if a.Fires != nil {
+		n, err := t.exec("UPDATE occurrence SET state = ? WHERE id = ? AND app = ? AND state = ?", string(push.OccurrenceFired),
+			int64(a.Fires.ID), int64(a.Push.App), string(push.OccurrenceWaiting))
+		if err != nil || n == 0 {
+			return &push.Error{Kind: push.Conflict, Field: "occurrence", Msg: "the occurrence does not wait any more"}, err
+		}
+	}
+	refused, err = book.charge(t, a.Push.App, a.charges, now)
+	if refused != nil && a.Fires != nil {
+		_, err = t.exec("UPDATE occurrence SET state = ? WHERE id = ?", string(push.OccurrenceWaiting), int64(a.Fires.ID))
+	}
+	return refused, err
+}
+
+// insertPushes stores the pushes of batch that have neither lost their key nor been refused.
 func (c *committer) insertPushes(t *tx, batch []*write) error {
 	rows := map[push.Day]*inboxRows{}
 	direct := map[push.Day][]*acceptance{}
+	var stored []*acceptance
 	for _, w := range batch {
 		a := w.accept
-		if a == nil || a.lost {
+		if a == nil || !a.in() {
 			continue
 		}
+		stored = append(stored, a)
 		if a.Push.Kind != push.Direct {
 			if err := t.insertBulk(a); err != nil {
 				return err
@@ -123,6 +181,7 @@ func (c *committer) insertPushes(t *tx, batch []*write) error {
 		}
 		rows[a.day].addPush(a)
 		t.receipts = append(t.receipts, a.Marks...)
+		t.started(a.Totals, len(a.Targets)+len(a.Marks), a.Push.Unknown)
 	}
 	for day, all := range direct {
 		if err := t.insertDirect(day, all); err != nil {
@@ -132,7 +191,33 @@ func (c *committer) insertPushes(t *tx, batch []*write) error {
 			return err
 		}
 	}
-	return c.store.trimSample(t, batch)
+	if err := c.store.insertDetails(t, stored); err != nil {
+		return err
+	}
+	if err := c.store.collapseDirect(t, stored); err != nil {
+		return err
+	}
+	return c.store.trimSample(t, stored)
+}
+
+// insertDetails stores what few pushes have: ids of requests, and payloads of single devices.
+func (s *Store) insertDetails(t *tx, stored []*acceptance) error {
+	var ids []requestID
+	personal := map[push.Day][]personalRow{}
+	for _, a := range stored {
+		if a.Push.Request.RequestID != "" {
+			ids = append(ids, requestOf(&a.Push, s.opts.Keep))
+		}
+		if len(a.Personal) > 0 {
+			personal[a.day] = appendPersonal(personal[a.day], a.Push.ID, a.Personal)
+		}
+	}
+	for day, rows := range personal {
+		if err := t.insertPersonal(day, rows); err != nil {
+			return err
+		}
+	}
+	return t.putRequests(ids)
 }
 
 // settle adds the receipts of batch to the commit's, and takes away the inbox rows that they settle.

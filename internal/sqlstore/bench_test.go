@@ -83,7 +83,10 @@ func benchPush(i int64, size int, now time.Time) *push.Acceptance {
 		Request: push.Request{App: 1, Origin: "umeng"},
 	}
 	payload := fmt.Appendf(nil, `{"id":"%d","notification":{"title":"t","body":"%s"}}`, p.ID, text)
-	return &push.Acceptance{Push: p, Payload: payload, Targets: []push.Ordinal{push.Ordinal(rand.Uint32N(benchDevices))}, Limit: 500}
+	return &push.Acceptance{
+		Push: p, Payload: payload, Targets: []push.Ordinal{push.Ordinal(rand.Uint32N(benchDevices))}, Limit: 500,
+		Totals: p.Request.Keys(push.DayOf(now)),
+	}
 }
 
 func BenchmarkAcceptDirect(b *testing.B) {

@@ -52,7 +52,7 @@ func TestWritesAroundTheEndOfAnApp(t *testing.T) {
 	databases(t, func(t *testing.T, url string) {
 		s := open(t, url, nil)
 		newApp(t, s)
-		release := s.Hold()
+		release := s.HoldCommits()
 		queued := 0
 		queue := func(do func(ctx context.Context) error) chan error {
 			done := make(chan error, 1)
@@ -87,7 +87,7 @@ func TestTagsThatAreNotDistinctAreNotQueued(t *testing.T) {
 	databases(t, func(t *testing.T, url string) {
 		s := open(t, url, nil)
 		newApp(t, s)
-		defer s.Hold()()
+		defer s.HoldCommits()()
 		for name, last := range map[string]push.Tag{
 			"one name twice": {App: 1, ID: 3, Name: "a"},
 			"one id twice":   {App: 1, ID: 1, Name: "c"},

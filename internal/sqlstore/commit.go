@@ -25,6 +25,8 @@ type write struct {
 	do func(*tx) error
 	// outcomes are the days of which do needs the table of outcomes, if there is one of pushes.
 	outcomes []push.Day
+	// needs are other tables by day that do writes to.
+	needs []dayNeed
 
 	size   int64 // bytes that it holds of the queue
 	rows   int

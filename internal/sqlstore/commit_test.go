@@ -63,7 +63,7 @@ func TestManyCallersShareCommits(t *testing.T) {
 		}})
 		const n = 1000
 		now := time.Now()
-		release := s.Hold() // all are queued before the second commit begins
+		release := s.HoldCommits() // all are queued before the second commit begins
 		errs := make(chan error, n)
 		for i := range n {
 			go func() {
@@ -112,7 +112,7 @@ func TestOneBadRowFailsAlone(t *testing.T) {
 		if _, _, err := s.Accept(t.Context(), twin); err != nil {
 			t.Fatal(err)
 		}
-		release := s.Hold()
+		release := s.HoldCommits()
 		// The first write is taken alone, so that the others are one batch behind it.
 		first := make(chan error, 1)
 		go func() { first <- s.PutMeta(t.Context(), "first", nil) }()
@@ -173,7 +173,7 @@ func TestOneBadRowFailsAlone(t *testing.T) {
 func TestCallerThatGivesUp(t *testing.T) {
 	databases(t, func(t *testing.T, url string) {
 		s := open(t, url, nil)
-		release := s.Hold()
+		release := s.HoldCommits()
 		ctx, cancel := context.WithCancel(t.Context())
 		gaveUp := make(chan error, 1)
 		a := benchPush(1, 256, time.Now())
@@ -194,7 +194,7 @@ func TestCallerThatGivesUp(t *testing.T) {
 
 func TestFullQueueBlocks(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "carillon.db"), &sqlstore.Options{QueueBytes: 4096})
-	release := s.Hold()
+	release := s.HoldCommits()
 	errs := make(chan error, 100)
 	for i := range 10 {
 		go func() { errs <- s.PutMeta(t.Context(), fmt.Sprint(i), make([]byte, 1000)) }()
@@ -226,7 +226,7 @@ func TestFullQueueBlocks(t *testing.T) {
 func TestCloseCommitsWhatIsQueued(t *testing.T) {
 	databases(t, func(t *testing.T, url string) {
 		s := open(t, url, nil)
-		release := s.Hold()
+		release := s.HoldCommits()
 		errs := make(chan error, 50)
 		for i := range 50 {
 			go func() { errs <- s.PutMeta(t.Context(), fmt.Sprint(i), []byte("v")) }()

@@ -26,6 +26,9 @@ const (
 	inboxTable   dayTable = "inbox_v1_"   // which of them waits for which device
 	outcomeTable dayTable = "outcome_v1_" // what became of them
 	bodyTable    dayTable = "body_v1_"    // bodies of bulk pushes
+
+	personalTable dayTable = "personal_v1_" // payloads that are one device's own
+	trailTable    dayTable = "trail_v1_"    // when what became of bulk pushes: see packTrail
 )
 
 // shapes make the tables; {name} is the table's. Every statement may be repeated.
@@ -37,12 +40,15 @@ var shapes = map[dayTable][]string{
 			created {int}  NOT NULL,
 			expires {int}  NOT NULL,
 			unknown {int}  NOT NULL,
+			collapse TEXT  NOT NULL, -- the collapse id, '' for none
+			rules   {blob} NOT NULL, -- JSON, empty for the zero Rules
 			targets {blob} NOT NULL, -- see packOrdinals
 			payload {blob} NOT NULL, -- JSON, as devices get it
 			rest    {blob} NOT NULL  -- JSON, what the request has beyond the payload
 		)`,
 		// The sweep looks for what has expired. Pushes with the same time to live add to its end.
 		`CREATE INDEX IF NOT EXISTS {name}_expires ON {name} (expires, id)`,
+		`CREATE INDEX IF NOT EXISTS {name}_collapse ON {name} (app, collapse, created, id) WHERE collapse <> ''`,
 	},
 	inboxTable: {
 		`CREATE TABLE IF NOT EXISTS {name} (
@@ -58,6 +64,7 @@ var shapes = map[dayTable][]string{
 			push    {int} NOT NULL,
 			ordinal {int} NOT NULL,
 			marks   {int} NOT NULL,
+			times   {blob} NOT NULL, -- when each of them was committed: see packTimes
 			PRIMARY KEY (push, ordinal)
 		) {keyed}`,
 	},
@@ -65,6 +72,23 @@ var shapes = map[dayTable][]string{
 		`CREATE TABLE IF NOT EXISTS {name} (
 			push    {int} PRIMARY KEY,
 			payload {blob} NOT NULL
+		)`,
+	},
+	trailTable: {
+		`CREATE TABLE IF NOT EXISTS {name} (
+			push   {int} NOT NULL,
+			chunk  {int} NOT NULL,
+			page   {int} NOT NULL,
+			packed {blob} NOT NULL,
+			PRIMARY KEY (push, chunk, page)
+		)`,
+	},
+	personalTable: {
+		`CREATE TABLE IF NOT EXISTS {name} (
+			push    {int} NOT NULL,
+			ordinal {int} NOT NULL,
+			payload {blob} NOT NULL,
+			PRIMARY KEY (push, ordinal)
 		)`,
 	},
 }
@@ -79,6 +103,12 @@ func (k dayTable) day(table string) (push.Day, bool) {
 	}
 	t, err := time.Parse("20060102", digits)
 	return push.DayOf(t), err == nil
+}
+
+// A dayNeed is a table that a write needs.
+type dayNeed struct {
+	kind dayTable
+	day  push.Day
 }
 
 // days are the tables by day that there are.
@@ -164,12 +194,20 @@ func (d *days) prepare(t *tx, batch []*write) error {
 				return err
 			}
 		}
+		for _, n := range w.needs {
+			if err := d.ensure(t, n.kind, n.day); err != nil {
+				return err
+			}
+		}
 		if w.accept == nil {
 			continue
 		}
 		kinds := []dayTable{bodyTable}
 		if w.accept.Push.Kind == push.Direct {
 			kinds = []dayTable{directTable, inboxTable}
+		}
+		if len(w.accept.Personal) > 0 {
+			kinds = append(kinds, personalTable)
 		}
 		for _, k := range kinds {
 			if err := d.ensure(t, k, w.accept.day); err != nil {

@@ -38,7 +38,7 @@ type deviceChange struct {
 // the limits; Unavailable with push.ErrNotQueued if devices are added and the disk's reserve is reached. An ordinal of a removed
 // device may be added again with a later generation. A device that is removed loses its aliases. A device is never less recently active than the
 // record has it. A device may take over the install, or the id at an earlier provider, of another in the same change that
-// does not keep it. The slices of c must not change until ChangeDevices returns, and if ctx has ended not even then.
+// does not keep it. Devices that are registered or removed by it are counted under c.Today. The slices of c must not change until ChangeDevices returns, and if ctx has ended not even then.
 func (s *Store) ChangeDevices(ctx context.Context, c push.DeviceChange) error {
 	const op = "sqlstore.ChangeDevices"
 	d, err := prepareChange(&c)
@@ -179,6 +179,9 @@ func (d *deviceChange) commit(t *tx) error {
 		return err
 	}
 	if err := d.write(t, known); err != nil {
+		return err
+	}
+	if err := d.countDevices(t, known); err != nil {
 		return err
 	}
 	if err := t.insertTags(d.Tags); err != nil {

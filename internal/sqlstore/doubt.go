@@ -76,7 +76,7 @@ func (d *doubt) happened(t *tx, missed []push.Logged) (bool, error) {
 		return true, nil
 	}
 	for _, w := range d.batch {
-		if a := w.accept; a != nil && !a.lost && a.Push.Kind == push.Direct {
+		if a := w.accept; a != nil && a.in() && a.Push.Kind == push.Direct {
 			return t.one("SELECT id FROM "+directTable.of(a.day)+" WHERE id = ?", []any{int64(a.Push.ID)}, new(int64))
 		}
 	}
@@ -105,12 +105,14 @@ func (c *committer) end(t *tx, lost session) error {
 // missed returns the rows of the receipt log that nobody was told of, up to before.
 func (c *committer) missed(t *tx, before int64) ([]push.Logged, error) {
 	var all []push.Logged
-	err := t.each("SELECT seq, packed FROM receipt_log WHERE seq > ?1 AND seq < ?2 ORDER BY seq", func(rows *sql.Rows) error {
+	err := t.each("SELECT seq, at, packed FROM receipt_log WHERE seq > ?1 AND seq < ?2 ORDER BY seq", func(rows *sql.Rows) error {
 		var row push.Logged
+		var at int64
 		var packed sql.RawBytes
-		if err := rows.Scan(&row.Seq, &packed); err != nil {
+		if err := rows.Scan(&row.Seq, &at, &packed); err != nil {
 			return err
 		}
+		row.At = timeOf(at)
 		var err error
 		if row.Receipts, err = unpackReceipts(packed); err != nil {
 			// It cannot be told, and must not keep all others from being written.

@@ -86,8 +86,8 @@ func PlanAliases(limits push.AliasLimits, owners, edits []push.AliasEdit) ([]pus
 // SetLow says that the disk's reserve is reached, or is not.
 func (s *Store) SetLow(low bool) { s.low.Store(low) }
 
-// Hold keeps commits waiting until the returned function is called.
-func (s *Store) Hold() (release func()) {
+// HoldCommits keeps commits waiting until the returned function is called.
+func (s *Store) HoldCommits() (release func()) {
 	s.commit.hold.Lock()
 	return s.commit.hold.Unlock
 }

@@ -77,13 +77,13 @@ func (t *tx) removeInbox(day push.Day, rows *inboxRows) ([]inboxRow, error) {
 	return found, nil
 }
 
-// dropInbox removes rows and adds a receipt of m for each that was there.
-func (t *tx) dropInbox(day push.Day, rows *inboxRows, m push.Mark) (int, error) {
+// dropInbox removes rows and adds a receipt of m for each that was there. It returns those.
+func (t *tx) dropInbox(day push.Day, rows *inboxRows, m push.Mark) ([]inboxRow, error) {
 	gone, err := t.removeInbox(day, rows)
 	for _, row := range gone {
 		t.receipts = append(t.receipts, push.Receipt{App: row.app, Push: row.push, Ordinal: row.ordinal, Mark: m, Day: day})
 	}
-	return len(gone), err
+	return gone, err
 }
 
 // InboxRows returns how many rows wait in all inboxes.
@@ -127,18 +127,15 @@ func sampled(id push.ID, o push.Ordinal) bool {
 	return (uint64(id)*0x9e3779b97f4a7c15+uint64(o)*0xc2b2ae3d27d4eb4f)>>60 == 0
 }
 
-// trimSample drops what is above the limit from a sample of the inboxes that batch has added to.
-func (s *Store) trimSample(t *tx, batch []*write) error {
+// trimSample drops what is above the limit from a sample of the inboxes that the commit has added to.
+func (s *Store) trimSample(t *tx, stored []*acceptance) error {
 	var boxes []box
 	now := int64(0)
-	for _, w := range batch {
-		if w.accept == nil || w.accept.lost {
-			continue
-		}
-		now = max(now, millis(w.accept.Push.Created))
-		for _, o := range w.accept.Targets {
-			if sampled(w.accept.Push.ID, o) {
-				boxes = append(boxes, box{w.accept.Push.App, o})
+	for _, a := range stored {
+		now = max(now, millis(a.Push.Created))
+		for _, o := range a.Targets {
+			if sampled(a.Push.ID, o) {
+				boxes = append(boxes, box{a.Push.App, o})
 			}
 		}
 	}
@@ -214,7 +211,7 @@ func waiting(all []push.Day, app, ordinal, now string) string {
 }
 
 // Owed returns the oldest pushes that wait for a device and expire after now, in order of ids, at most limit, without
-// those that skip names. Before it looks it drops what is above the inbox's limit.
+// those that skip names; what is personal has its own payload. Before it looks it drops what is above the inbox's limit.
 func (s *Store) Owed(ctx context.Context, app push.AppID, o push.Ordinal, now time.Time, limit int, skip func(push.ID) bool) ([]*push.Delivery, error) {
 	var owed []*push.Delivery
 	err := s.days.stable(func() (err error) {
@@ -262,60 +259,41 @@ func (s *Store) owed(ctx context.Context, b box, now time.Time, limit int, skip 
 	}
 	for day, pushes := range days {
 		if err == nil {
-			err = s.payloads(ctx, day, pushes)
+			err = s.payloads(ctx, day, b.ordinal, pushes)
 		}
 	}
 	return found, err
 }
 
-// payloads fills in the payloads of direct pushes of one day.
-func (s *Store) payloads(ctx context.Context, day push.Day, pushes []*push.Delivery) error {
+// payloads fills in what a device gets of direct pushes of one day, and their rules.
+func (s *Store) payloads(ctx context.Context, day push.Day, o push.Ordinal, pushes []*push.Delivery) error {
 	slices.SortFunc(pushes, func(a, b *push.Delivery) int { return cmp.Compare(a.ID, b.ID) })
-	query := "SELECT id, payload FROM " + directTable.of(day) + " WHERE id IN (SELECT k.id FROM " +
+	args := []any{keyArg(len(pushes), func(i int) []int64 { return []int64{int64(pushes[i].ID)} })}
+	payload, own := "d.payload", ""
+	if s.days.has(personalTable, day) {
+		payload, own = "COALESCE(x.payload, d.payload)", " LEFT JOIN "+personalTable.of(day)+" x ON x.push = d.id AND x.ordinal = ?2"
+		args = append(args, int64(o))
+	}
+	query := "SELECT d.id, d.rules, " + payload + " FROM " + directTable.of(day) + " d" + own + " WHERE d.id IN (SELECT k.id FROM " +
 		s.dialect.traits().keys("?1", "id") + " k)"
 	return s.read.each(ctx, query, func(rows *sql.Rows) error {
 		var id push.ID
+		var rules sql.RawBytes
 		var payload []byte
-		if err := rows.Scan(&id, &payload); err != nil {
+		if err := rows.Scan(&id, &rules, &payload); err != nil {
 			return err
 		}
 		i, ok := slices.BinarySearchFunc(pushes, id, func(d *push.Delivery, id push.ID) int { return cmp.Compare(d.ID, id) })
-		if ok {
-			pushes[i].Payload = payload
-		}
-		return nil
-	}, keyArg(len(pushes), func(i int) []int64 { return []int64{int64(pushes[i].ID)} }))
-}
-
-// Full returns how many of the devices, each counted once, have an inbox with limit rows or more that expire after now.
-func (s *Store) Full(ctx context.Context, app push.AppID, devices []push.Ordinal, limit int, now time.Time) (int, error) {
-	full := 0
-	for page := range devicePages(devices) {
-		n := len(page)
-		if limit > 0 {
-			var err error
-			if n, err = s.full(ctx, app, page, limit, now); err != nil {
-				return 0, push.Wrap("sqlstore.Full", err)
-			}
-		}
-		full += n
-	}
-	return full, nil
-}
-
-// full does Full for a page.
-func (s *Store) full(ctx context.Context, app push.AppID, page []push.Ordinal, limit int, now time.Time) (n int, err error) {
-	err = s.days.stable(func() error {
-		n = 0
-		all := s.days.from(inboxTable, push.DayOf(now))
-		if len(all) == 0 {
+		if !ok {
 			return nil
 		}
-		_, err := s.read.one(ctx, "SELECT count(*) FROM "+s.dialect.traits().keys("?3", "ordinal")+" k WHERE "+counts(all, "?1", "?2")+" >= ?4",
-			[]any{now.UnixMilli(), int64(app), keyArg(len(page), func(i int) []int64 { return []int64{int64(page[i])} }), limit}, &n)
-		return err
-	})
-	return n, err
+		pushes[i].Payload = payload
+		var err error
+		if pushes[i].Rules, err = unpackRules(rules); err != nil {
+			return damaged(&push.Push{ID: id, App: pushes[i].App}, err)
+		}
+		return nil
+	}, args...)
 }
 
 // Withdraw removes what still waits of a direct push, marks it with m in the same commit, and returns how many rows.
@@ -339,15 +317,23 @@ func (s *Store) Withdraw(ctx context.Context, app push.AppID, id push.ID, m push
 		if !s.days.has(inboxTable, day) {
 			return 0, nil
 		}
-		n, err := t.dropInbox(day, rows, m)
-		if err != nil || n == 0 {
+		gone, err := t.dropInbox(day, rows, m)
+		if err != nil || len(gone) == 0 {
 			return 0, err // all of it had arrived, or was dropped: the push stays what it was
 		}
-		_, err = t.exec("INSERT INTO withdrawn (push, day, mark) VALUES (?, ?, ?) ON CONFLICT (push) DO NOTHING",
-			int64(id), int64(day), int64(m))
-		return n, err
+		return len(gone), t.withdraw(id, day, m)
 	})
 	return n, push.Wrap(op, err)
+}
+
+// withdraw notes that what waited of a direct push has been taken back, unless it has been noted before. Nothing of it is
+// left to be paused.
+func (t *tx) withdraw(id push.ID, day push.Day, m push.Mark) error {
+	_, err := t.exec("INSERT INTO withdrawn (push, day, mark) VALUES (?, ?, ?) ON CONFLICT (push) DO NOTHING", int64(id), int64(day), int64(m))
+	if err == nil {
+		_, err = t.exec("DELETE FROM held WHERE push = ?", int64(id))
+	}
+	return err
 }
 
 // Waiting yields each device for which rows wait, once or more often.

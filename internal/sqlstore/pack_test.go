@@ -144,8 +144,8 @@ func TestNoFieldOfARequestIsForgotten(t *testing.T) {
 				Created: now, Start: now.Add(time.Minute), Expires: now.Add(time.Hour),
 			}
 			fill(reflect.ValueOf(&want.Request).Elem())
-			want.Request.Audience.Of.Alias = ""                             // it is of devices
-			want.Request.Key, want.Request.AllowUnknown = push.Key{}, false // not kept: they are about accepting
+			want.Request.Audience.Of.Alias = ""                                                     // it is of devices
+			want.Request.Key, want.Request.AllowUnknown, want.Request.Uses = push.Key{}, false, nil // not kept: they are about accepting
 			payload, err := push.Push{
 				ID: want.ID, Created: want.Created, Expires: want.Expires, Request: want.Request,
 			}.Payload()

@@ -14,12 +14,13 @@ import (
 //	version, generation, platform, flags       a byte each
 //	tokens, epoch                               varints
 //	registered, bound, unbound                  signed varints, milliseconds since 1970; 0 is no time
+//	changed                                     a signed varint, seconds since 1970; 0 is no time
 //	attributes: how many, then name and value   in order of names; a value has its length before it
 //	tags: how many, then ids                    growing, each as what it is more than the one before
 //
 // A name is one byte for those of wellKnown, and else its length, below wellKnownBit, and its bytes.
 
-const packedVersion = 1
+const packedVersion = 2
 
 // The flags.
 const (
@@ -27,6 +28,8 @@ const (
 	packedBlacklisted
 	packedPhone
 	packedRemoved
+	packedWiFi
+	packedMobile
 )
 
 // wellKnown are the attributes that most devices have. Their places are part of the packed form and never change.
@@ -41,7 +44,9 @@ var tokenChannels = push.TokenChannels()
 // packDevice returns the packed form of d. Invalid if an attribute's name or a tag has none.
 func packDevice(d *push.DeviceRow) ([]byte, error) {
 	flags, tokens := byte(0), uint64(0)
-	for i, on := range []bool{d.Test, d.Blacklisted, d.Phone != "", !d.Removed.IsZero()} {
+	for i, on := range []bool{
+		d.Test, d.Blacklisted, d.Phone != "", !d.Removed.IsZero(), d.Network == push.WiFi, d.Network == push.Mobile,
+	} {
 		if on {
 			flags |= 1 << i
 		}
@@ -58,6 +63,7 @@ func packDevice(d *push.DeviceRow) ([]byte, error) {
 	for _, t := range []time.Time{d.Registered, d.Bound, d.Unbound} {
 		b = binary.AppendVarint(b, millis(t))
 	}
+	b = binary.AppendVarint(b, seconds(d.Changed))
 	b, err := packAttributes(b, d.Attributes)
 	if err != nil {
 		return nil, err
@@ -107,6 +113,7 @@ func packAttributes(b []byte, attributes map[string]string) ([]byte, error) {
 type unpacked struct {
 	row                        push.IndexRow
 	registered, bound, unbound int64
+	changed                    int64 // in seconds
 }
 
 // unpackDevice reads b, which it does not keep, into u, whose slices it uses again. App, Ordinal and Active are not in b and
@@ -119,9 +126,15 @@ func unpackDevice(b []byte, u *unpacked, known *interner) error {
 	r.Ref.Generation, r.Ref.Platform = b[1], push.Platform(b[2])
 	r.Test, r.Blacklisted = flags&packedTest != 0, flags&packedBlacklisted != 0
 	r.Phone, r.Removed = flags&packedPhone != 0, flags&packedRemoved != 0
+	switch r.Network = ""; {
+	case flags&packedWiFi != 0:
+		r.Network = push.WiFi
+	case flags&packedMobile != 0:
+		r.Network = push.Mobile
+	}
 	v := varints{b: b[4:]}
 	r.Tokens, r.Epoch = uint16(v.unsigned(1<<16-1)), uint32(v.unsigned(1<<32-1))
-	u.registered, u.bound, u.unbound = v.signed(), v.signed(), v.signed()
+	u.registered, u.bound, u.unbound, u.changed = v.signed(), v.signed(), v.signed(), v.signed()
 	r.Registered = timeOf(u.registered).Unix()
 	if u.registered == 0 {
 		r.Registered = 0
@@ -155,6 +168,14 @@ func unpackDevice(b []byte, u *unpacked, known *interner) error {
 	return nil
 }
 
+// seconds returns t in seconds since 1970, 0 for no time.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
 // dayOf returns the day of a time in milliseconds, none for no time.
 func dayOf(ms int64) push.Day {
 	if ms == 0 {
@@ -169,6 +190,9 @@ func (u *unpacked) device(d *push.DeviceRow) {
 	d.Ref.Generation, d.Ref.Platform, d.Epoch = r.Ref.Generation, r.Ref.Platform, r.Epoch
 	d.Test, d.Blacklisted = r.Test, r.Blacklisted
 	d.Registered, d.Bound, d.Unbound = timeOf(u.registered), timeOf(u.bound), timeOf(u.unbound)
+	if u.changed != 0 {
+		d.Changed = time.Unix(u.changed, 0).UTC()
+	}
 	if len(r.Attributes) > 0 {
 		d.Attributes = make(map[string]string, len(r.Attributes))
 		for _, a := range r.Attributes {

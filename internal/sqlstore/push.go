@@ -6,12 +6,8 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
-	"reflect"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -22,19 +18,32 @@ type acceptance struct {
 	day         push.Day
 	targets     []byte // direct: see packOrdinals
 	rest        []byte // direct: a rest; bulk: the request
+	rules       []byte // direct: see packRules
+	charges     []push.Charge
 	key         push.Key
 	fingerprint [32]byte
 	keep        int64 // when the key is free again
-	lost        bool  // the key was taken
+
+	// What the committer has found out:
+	lost    bool        // the key was taken
+	first   *acceptance // by this one, of the same batch
+	refused error       // why nothing of it is stored, although the key was free
 }
+
+// in reports whether the push is stored.
+func (a *acceptance) in() bool { return !a.lost && a.refused == nil }
 
 // defaultKeyKeep is how long a key that does not say it is kept.
 const defaultKeyKeep = 72 * time.Hour
 
 // Accept makes a durable: it returns after the commit that holds all its rows. If a's key was used before in its app,
 // nothing changes, and the push of that key is returned with repeated true, or Conflict if the key is Strict and the
-// fingerprints differ. Unavailable means that the outcome is unknown, or that the disk's reserve is reached. Conflict
-// without a Field is an id that was used before. a must not be changed afterwards.
+// fingerprints differ. TooMany with RetryAfter if one of a's charges does not fit: then it uses none. Conflict with Field
+// "occurrence" if a.Fires does not wait any more. Unavailable means that the outcome is unknown, or that the disk's reserve is
+// reached. Conflict without a Field is an id that was used before. a must not be changed afterwards.
+//
+// A direct push with a collapse id drops, with MarkCollapsed and in the same commit, what waits for its targets of the direct
+// pushes of its app that have the same id and were committed before.
 func (s *Store) Accept(ctx context.Context, a *push.Acceptance) (p push.Push, repeated bool, err error) {
 	const op = "sqlstore.Accept"
 	if err := s.reserved(); err != nil {
@@ -47,8 +56,7 @@ func (s *Store) Accept(ctx context.Context, a *push.Acceptance) (p push.Push, re
 	if a.Limit > 0 {
 		s.setLimit(a.Push.App, a.Limit)
 	}
-	size := len(a.Payload) + len(w.rest) + len(w.targets) + len(w.key.Value) + 64*(len(a.Targets)+len(a.Marks))
-	err = s.commit.write(ctx, &write{accept: w, size: int64(size), rows: 1 + len(a.Targets)})
+	err = s.commit.write(ctx, w.write())
 	if err != nil {
 		return push.Push{}, false, push.Wrap(op, err)
 	}
@@ -65,6 +73,12 @@ func (s *Store) Accept(ctx context.Context, a *push.Acceptance) (p push.Push, re
 	return first, true, nil
 }
 
+// write returns what is queued for a.
+func (a *acceptance) write() *write {
+	size := len(a.Payload) + len(a.rest) + len(a.targets) + len(a.key.Value) + 64*(len(a.Targets)+len(a.Marks)+len(a.Totals))
+	return &write{accept: a, size: int64(size + personalSize(a.Personal)), rows: 1 + len(a.Targets) + len(a.Personal)}
+}
+
 // prepare checks a and brings it into its stored form, outside the committer, which has no time for that.
 func prepare(a *push.Acceptance) (*acceptance, error) {
 	p := &a.Push
@@ -75,8 +89,12 @@ func prepare(a *push.Acceptance) (*acceptance, error) {
 		return nil, &push.Error{Kind: push.Invalid, Field: "kind", Msg: "is direct or bulk"}
 	case p.Expires.Unix() <= 0 || p.Created.Unix() <= 0:
 		return nil, &push.Error{Kind: push.Invalid, Field: "expires", Msg: "a push has a time and an end"}
-	case !utf8.ValidString(p.Request.Key.Value) || strings.ContainsRune(p.Request.Key.Value, 0):
+	case !plain(p.Request.Key.Value):
 		return nil, &push.Error{Kind: push.Invalid, Field: "key", Msg: "is not UTF-8 text"}
+	case !plain(p.Request.RequestID):
+		return nil, &push.Error{Kind: push.Invalid, Field: "request_id", Msg: "is not UTF-8 text"}
+	case !plain(p.Request.Policy.CollapseID):
+		return nil, &push.Error{Kind: push.Invalid, Field: "policy.collapse_id", Msg: "is not UTF-8 text"}
 	case len(a.Targets) > push.MaxDirect:
 		return nil, &push.Error{Kind: push.Invalid, Field: "targets", Msg: "are at most 1000"}
 	}
@@ -86,6 +104,9 @@ func prepare(a *push.Acceptance) (*acceptance, error) {
 		w.keep = millis(p.Created.Add(cmp.Or(w.key.Keep, defaultKeyKeep)))
 	}
 	var err error
+	if w.charges, err = chargesOf(a.Charges); err != nil {
+		return nil, err
+	}
 	if p.Kind == push.Bulk {
 		if w.rest, err = json.Marshal(p.Request); err != nil {
 			return nil, &push.Error{Kind: push.Invalid, Field: "request", Msg: "has no JSON form", Err: err}
@@ -101,121 +122,27 @@ func prepare(a *push.Acceptance) (*acceptance, error) {
 		return nil, &push.Error{Kind: push.Invalid, Field: "targets", Msg: "names a device twice"}
 	}
 	w.targets = packOrdinals(all)
-	w.rest, err = packRest(p)
+	w.rules = packRules(p.Request.Rules())
+	w.rest, err = packRest(a)
 	return w, err
-}
-
-// packOrdinals writes sorted ordinals: their number, then the distance of each from the one before, as varints.
-func packOrdinals(all []push.Ordinal) []byte {
-	b := binary.AppendUvarint(make([]byte, 0, 2+3*len(all)), uint64(len(all)))
-	last := push.Ordinal(0)
-	for _, o := range all {
-		b = binary.AppendUvarint(b, uint64(o-last))
-		last = o
-	}
-	return b
-}
-
-// unpackOrdinals undoes packOrdinals.
-func unpackOrdinals(b []byte) ([]push.Ordinal, error) {
-	n, used := binary.Uvarint(b)
-	if used <= 0 || n > uint64(len(b)) {
-		return nil, fmt.Errorf("targets of %d bytes are cut off", len(b))
-	}
-	b = b[used:]
-	all := make([]push.Ordinal, n)
-	last := uint64(0)
-	for i := range all {
-		d, used := binary.Uvarint(b)
-		if last += d; used <= 0 || last > 1<<32-1 {
-			return nil, fmt.Errorf("target %d of %d is cut off", i, n)
-		}
-		all[i] = push.Ordinal(last)
-		b = b[used:]
-	}
-	return all, nil
-}
-
-// A rest is what the request of a direct push has beyond its payload. Its devices are not in it: they are the targets.
-type rest struct {
-	State     push.State      `json:"state,omitempty"` // "" is done
-	Start     int64           `json:"start,omitempty"` // 0 is when it was created
-	Platforms []push.Platform `json:"platforms,omitempty"`
-	Message   *push.Message   `json:"message,omitempty"` // without what the payload holds
-	Policy    *push.Policy    `json:"policy,omitempty"`
-	Origin    string          `json:"origin,omitempty"`
-	RequestID string          `json:"request_id,omitempty"`
-}
-
-func packRest(p *push.Push) ([]byte, error) {
-	r := rest{Platforms: p.Request.Audience.Platforms, Origin: p.Request.Origin, RequestID: p.Request.RequestID}
-	if p.State != push.Done {
-		r.State = p.State
-	}
-	if start := millis(p.Start); start != millis(p.Created) {
-		r.Start = start
-	}
-	m := p.Request.Message
-	m.Notification, m.Data, m.Extras, m.APNS, m.Recall = nil, nil, nil, nil, 0
-	if !reflect.ValueOf(m).IsZero() {
-		r.Message = &m
-	}
-	if !reflect.ValueOf(p.Request.Policy).IsZero() {
-		r.Policy = &p.Request.Policy
-	}
-	b, err := json.Marshal(r)
-	if err != nil {
-		return nil, &push.Error{Kind: push.Invalid, Field: "request", Msg: "has no JSON form", Err: err}
-	}
-	if string(b) == "{}" {
-		return []byte{}, nil
-	}
-	return b, nil
-}
-
-// unpackRest puts payload and what packRest wrote into p. An error of it is one of damaged.
-func unpackRest(p *push.Push, payload, b []byte) error {
-	var r rest
-	if len(b) > 0 {
-		if err := json.Unmarshal(b, &r); err != nil {
-			return damaged(p, err)
-		}
-	}
-	p.State, p.Start = cmp.Or(r.State, push.Done), p.Created
-	if r.Start != 0 {
-		p.Start = timeOf(r.Start)
-	}
-	q := &p.Request
-	q.App, q.Origin, q.RequestID, q.Audience.Platforms = p.App, r.Origin, r.RequestID, r.Platforms
-	if r.Policy != nil {
-		q.Policy = *r.Policy
-	}
-	if r.Message != nil {
-		q.Message = *r.Message
-	}
-	var m push.InboxMessage
-	if err := json.Unmarshal(payload, &m); err != nil {
-		return damaged(p, err)
-	}
-	q.Message.Notification, q.Message.Data, q.Message.Extras = m.Notification, m.Data, m.Extras
-	q.Message.APNS, q.Message.Recall = m.APNS, m.Recall
-	return nil
 }
 
 // insertDirect stores direct pushes of one day.
 func (t *tx) insertDirect(day push.Day, all []*acceptance) error {
 	n := len(all)
 	ints := make([]int64, 5*n)
-	blobs := make([][]byte, 3*n)
+	blobs := make([][]byte, 4*n)
 	cols := []column{
 		{name: "id", ints: ints[:n]},
 		{name: "app", ints: ints[n : 2*n]},
 		{name: "created", ints: ints[2*n : 3*n]},
 		{name: "expires", ints: ints[3*n : 4*n]},
 		{name: "unknown", ints: ints[4*n:]},
-		{name: "targets", blobs: blobs[:n]},
-		{name: "payload", blobs: blobs[n : 2*n]},
-		{name: "rest", blobs: blobs[2*n:]},
+		{name: "collapse", texts: make([]string, n)},
+		{name: "rules", blobs: blobs[:n]},
+		{name: "targets", blobs: blobs[n : 2*n]},
+		{name: "payload", blobs: blobs[2*n : 3*n]},
+		{name: "rest", blobs: blobs[3*n:]},
 	}
 	for i, a := range all {
 		cols[0].ints[i] = int64(a.Push.ID)
@@ -223,7 +150,8 @@ func (t *tx) insertDirect(day push.Day, all []*acceptance) error {
 		cols[2].ints[i] = millis(a.Push.Created)
 		cols[3].ints[i] = millis(a.Push.Expires)
 		cols[4].ints[i] = int64(a.Push.Unknown)
-		cols[5].blobs[i], cols[6].blobs[i], cols[7].blobs[i] = a.targets, a.Payload, a.rest
+		cols[5].texts[i] = a.Push.Request.Policy.CollapseID
+		cols[6].blobs[i], cols[7].blobs[i], cols[8].blobs[i], cols[9].blobs[i] = a.rules, a.targets, a.Payload, a.rest
 	}
 	return t.insert(directTable.of(day), "", cols...)
 }
@@ -261,7 +189,8 @@ func orNotFound(err error, msg string) error {
 func notFound(msg string) error { return &push.Error{Kind: push.NotFound, Msg: msg} }
 
 // Find returns a push of app by id, with its request; that of a direct push has no devices in its audience: Targets
-// returns them. NotFound if there is none, or its day has gone.
+// returns them. A recurring schedule, and an occurrence that has not fired, are found as the bulk pushes that they would be.
+// NotFound if there is none, or its day has gone.
 func (s *Store) Find(ctx context.Context, app push.AppID, id push.ID) (push.Push, error) {
 	p, err := s.find(ctx, app, id)
 	return p, push.Wrap("sqlstore.Find", err)
@@ -296,24 +225,32 @@ func (s *Store) find(ctx context.Context, app push.AppID, id push.ID) (push.Push
 		return p, err
 	}
 	all, err := s.bulk(ctx, "id = ?1 AND app = ?2", int64(id), int64(app))
-	if err != nil || len(all) == 0 {
-		return p, orNotFound(err, "no such push")
+	if err != nil || len(all) > 0 {
+		if err == nil {
+			p = all[0].Push
+		}
+		return p, err
 	}
-	return all[0].Push, nil
+	p, found, err = s.findLater(ctx, app, id)
+	if err != nil || !found {
+		return push.Push{}, orNotFound(err, "no such push")
+	}
+	return p, nil
 }
 
 // selectDirect returns the query for direct pushes of one day, as scanDirect takes them. The table's alias is d.
 func selectDirect(day push.Day) string {
-	return `SELECT d.id, d.app, d.created, d.expires, d.unknown, d.targets, d.payload, d.rest, COALESCE(w.mark, -1) AS mark
-		FROM ` + directTable.of(day) + ` d LEFT JOIN withdrawn w ON w.push = d.id`
+	return `SELECT d.id, d.app, d.created, d.expires, d.unknown, d.targets, d.payload, d.rest,
+		COALESCE(w.mark, -1) AS mark, COALESCE(h.push, 0) AS held
+		FROM ` + directTable.of(day) + ` d LEFT JOIN withdrawn w ON w.push = d.id LEFT JOIN held h ON h.push = d.id`
 }
 
 func scanDirect(rows *sql.Rows) (push.Push, error) {
 	p := push.Push{Kind: push.Direct}
 	var created, expires int64
 	var targets, payload, rest sql.RawBytes
-	mark := int64(-1)
-	err := rows.Scan(&p.ID, &p.App, &created, &expires, &p.Unknown, &targets, &payload, &rest, &mark)
+	mark, held := int64(-1), int64(0)
+	err := rows.Scan(&p.ID, &p.App, &created, &expires, &p.Unknown, &targets, &payload, &rest, &mark, &held)
 	if err != nil {
 		return p, err
 	}
@@ -326,17 +263,21 @@ func scanDirect(rows *sql.Rows) (push.Push, error) {
 	switch {
 	case mark == int64(push.MarkExpired):
 		p.State = push.Expired
+	case mark == int64(push.MarkWithdrawn):
+		p.State = push.Recalled
 	case mark >= 0:
 		p.State = push.Cancelled
+	case held != 0:
+		p.State = push.Paused
 	}
 	return p, nil
 }
 
-// Newest returns the greatest push id in the record, 0 if there is none.
+// Newest returns the greatest push id in the record, 0 if there is none. Those of schedules and occurrences are push ids, too.
 func (s *Store) Newest(ctx context.Context) (push.ID, error) {
 	newest := push.ID(0)
 	err := s.days.stable(func() error {
-		parts := "SELECT max(id) AS id FROM push"
+		parts := "SELECT max(id) AS id FROM push UNION ALL SELECT max(id) FROM schedule UNION ALL SELECT max(id) FROM occurrence"
 		for _, d := range s.days.from(directTable, 0) {
 			parts += " UNION ALL SELECT max(id) AS id FROM " + directTable.of(d)
 		}

@@ -5,9 +5,8 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
-	"maps"
 	"math"
-	"slices"
+	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -55,7 +54,8 @@ func (t *tx) logReceipts() (push.Logged, error) {
 	if len(t.receipts) == 0 {
 		return row, nil
 	}
-	_, err := t.one("INSERT INTO receipt_log (packed) VALUES (?) RETURNING seq", []any{packReceipts(t.receipts)}, &row.Seq)
+	row.At = timeOf(time.Now().UnixMilli())
+	_, err := t.one("INSERT INTO receipt_log (at, packed) VALUES (?, ?) RETURNING seq", []any{millis(row.At), packReceipts(t.receipts)}, &row.Seq)
 	return row, err
 }
 
@@ -164,131 +164,6 @@ func (v *varints) bytes(n uint64) []byte {
 	b := v.b[:n]
 	v.b = v.b[n:]
 	return b
-}
-
-// unfoldedPage is how many rows of the log one read takes: each holds the receipts of a commit.
-const unfoldedPage = 32
-
-// Unfolded yields the rows of the receipt log, in order. An error of yield ends it and is returned.
-func (s *Store) Unfolded(ctx context.Context, yield func(push.Logged) error) error {
-	const op = "sqlstore.Unfolded"
-	for seq := int64(0); ; {
-		var page []push.Logged
-		err := s.read.each(ctx, "SELECT seq, packed FROM receipt_log WHERE seq > ?1 ORDER BY seq LIMIT ?2", func(rows *sql.Rows) error {
-			var row push.Logged
-			var packed sql.RawBytes
-			err := rows.Scan(&row.Seq, &packed)
-			if err == nil {
-				row.Receipts, err = unpackReceipts(packed)
-			}
-			page = append(page, row)
-			return err
-		}, seq, unfoldedPage)
-		if err != nil {
-			return push.Wrap(op, err)
-		}
-		for _, row := range page {
-			if err := yield(row); err != nil {
-				return push.Wrap(op, err)
-			}
-			seq = row.Seq
-		}
-		if len(page) < unfoldedPage {
-			return nil
-		}
-	}
-}
-
-// Fold writes f in one commit: its chunks, its outcomes, and the end of the log's rows that are in them, none if UpTo is 0.
-// Folding again is folding once. What it says of pushes that are gone is nobody's, and left out. f must not be changed
-// afterwards.
-func (s *Store) Fold(ctx context.Context, f push.Fold) error {
-	size := 64 * len(f.Outcomes)
-	w := &write{rows: 1}
-	for _, o := range f.Outcomes {
-		if !slices.Contains(w.outcomes, o.Day) {
-			w.outcomes = append(w.outcomes, o.Day)
-		}
-	}
-	for _, c := range f.Chunks {
-		size += 64 + len(c.Chunk.Bits)
-	}
-	w.size, w.do = int64(size), func(t *tx) error {
-		chunks, err := t.kept(f.Chunks)
-		if err != nil {
-			return err
-		}
-		if err := t.putSets(chunks); err != nil {
-			return err
-		}
-		if err := s.putOutcomes(t, f.Outcomes); err != nil {
-			return err
-		}
-		if f.UpTo <= 0 {
-			return nil
-		}
-		_, err = t.exec("DELETE FROM receipt_log WHERE seq <= ?1", f.UpTo)
-		return err
-	}
-	return push.Wrap("sqlstore.Fold", s.commit.write(ctx, w))
-}
-
-// kept returns those of all whose pushes are in the record.
-func (t *tx) kept(all []push.FoldedChunk) ([]push.FoldedChunk, error) {
-	if len(all) == 0 {
-		return nil, nil
-	}
-	there := map[push.ID]bool{}
-	for _, c := range all {
-		there[c.Push] = false
-	}
-	ids := slices.Collect(maps.Keys(there))
-	query := "SELECT id FROM push WHERE id IN (SELECT k.id FROM " + t.w.dialect.traits().keys("?1", "id") + " k)"
-	err := t.each(query, func(rows *sql.Rows) error {
-		var id push.ID
-		err := rows.Scan(&id)
-		there[id] = true
-		return err
-	}, keyArg(len(ids), func(i int) []int64 { return []int64{int64(ids[i])} }))
-	var some []push.FoldedChunk
-	for _, c := range all {
-		if there[c.Push] {
-			some = append(some, c)
-		}
-	}
-	return some, err
-}
-
-// putOutcomes adds marks of direct pushes. What became of a push whose day has gone, nobody can ask any more.
-func (s *Store) putOutcomes(t *tx, all []push.Outcome) error {
-	type key struct {
-		push    push.ID
-		ordinal push.Ordinal
-	}
-	days := map[push.Day]map[key]push.Marked{}
-	for _, o := range all {
-		if !s.days.has(outcomeTable, o.Day) {
-			continue
-		}
-		if days[o.Day] == nil {
-			days[o.Day] = map[key]push.Marked{}
-		}
-		days[o.Day][key{o.Push, o.Ordinal}] |= o.Marked
-	}
-	for day, marks := range days {
-		cols := []column{{name: "push", ints: []int64{}}, {name: "ordinal", ints: []int64{}}, {name: "marks", ints: []int64{}}}
-		for k, m := range marks {
-			cols[0].ints = append(cols[0].ints, int64(k.push))
-			cols[1].ints = append(cols[1].ints, int64(k.ordinal))
-			cols[2].ints = append(cols[2].ints, int64(m))
-		}
-		table := outcomeTable.of(day)
-		err := t.insert(table, "ON CONFLICT (push, ordinal) DO UPDATE SET marks = "+table+".marks | excluded.marks", cols...)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Targets returns the devices that a direct push was accepted for, in order. NotFound if there is none.

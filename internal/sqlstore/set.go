@@ -13,26 +13,31 @@ import (
 )
 
 // liveStates are the states that are not final, in SQL. The partial index push_live has the same words.
-const liveStates = "('scheduled', 'accepted', 'sending', 'done')"
+const liveStates = "('open', 'scheduled', 'accepted', 'sending', 'paused', 'done')"
 
 // finalStates are the others. The partial index push_over has the same words.
-const finalStates = "('cancelled', 'expired', 'failed')"
+const finalStates = "('cancelled', 'recalled', 'expired', 'failed')"
 
 // insertBulk stores a push to a set, and its body.
 func (t *tx) insertBulk(a *acceptance) error {
 	p := &a.Push
-	_, err := t.exec(`INSERT INTO push (id, app, state, created, start, expires, unknown, size, reason, request)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := t.exec(`INSERT INTO push (id, app, state, created, start, expires, unknown, size, reason, cursor, schedule, collapse, request)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		int64(p.ID), int64(p.App), string(p.State), millis(p.Created), millis(p.Start), millis(p.Expires),
-		int64(p.Unknown), int64(p.Target), p.Reason, a.rest)
+		int64(p.Unknown), int64(p.Target), p.Reason, int64(p.Cursor), int64(p.Schedule), p.Request.Policy.CollapseID, a.rest)
 	if err != nil {
 		return err
 	}
-	payload := a.Payload
+	return t.putBody(a.day, p.ID, a.Payload)
+}
+
+// putBody stores the payload of a bulk push that expires on day.
+func (t *tx) putBody(day push.Day, id push.ID, payload []byte) error {
 	if payload == nil {
-		payload = []byte{}
+		payload = []byte{} // nil would be NULL
 	}
-	_, err = t.exec("INSERT INTO "+bodyTable.of(a.day)+" (push, payload) VALUES (?, ?)", int64(p.ID), payload)
+	_, err := t.exec("INSERT INTO "+bodyTable.of(day)+` (push, payload) VALUES (?, ?)
+		ON CONFLICT (push) DO UPDATE SET payload = excluded.payload`, int64(id), payload)
 	return err
 }
 
@@ -54,12 +59,13 @@ func (s *Store) bulk(ctx context.Context, where string, args ...any) ([]stored, 
 
 // eachBulk calls f for each of the bulk pushes for which where holds. One that is damaged comes with its ids and an error.
 func (s *Store) eachBulk(ctx context.Context, f func(stored, error) error, where string, args ...any) error {
-	return s.read.each(ctx, `SELECT id, app, state, created, start, expires, unknown, size, reason, request, target
+	return s.read.each(ctx, `SELECT id, app, state, created, start, expires, unknown, size, reason, cursor, schedule, request, target
 		FROM push WHERE `+where, func(rows *sql.Rows) error {
 		p := stored{Push: push.Push{Kind: push.Bulk}}
 		var created, start, expires int64
 		var request sql.RawBytes
-		err := rows.Scan(&p.ID, &p.App, &p.State, &created, &start, &expires, &p.Unknown, &p.Target, &p.Reason, &request, &p.target)
+		err := rows.Scan(&p.ID, &p.App, &p.State, &created, &start, &expires, &p.Unknown, &p.Target, &p.Reason,
+			&p.Cursor, &p.Schedule, &request, &p.target)
 		if err != nil {
 			return err
 		}
@@ -89,49 +95,85 @@ func (s *Store) leaveOut(p *push.Push, err error) error {
 	return nil
 }
 
-// Begin stores the target and sets that are known at the start, and moves the push to Sending, in one commit. Conflict if
-// its state does not allow that, NotFound if there is no such push. Chunks must not be changed afterwards.
-func (s *Store) Begin(ctx context.Context, app push.AppID, id push.ID, target []push.Chunk, count, unknown int, marked map[push.Mark][]push.Chunk) error {
-	hash := hashOf(target)
-	size := 0
-	for _, c := range target {
-		size += len(c.Bits) + 64
-	}
+// Begin makes st durable and moves the push to Sending, in one commit. Conflict if its state does not allow that, NotFound if
+// there is no such push. st must not be changed afterwards.
+func (s *Store) Begin(ctx context.Context, st push.Start) error {
+	const op = "sqlstore.Begin"
+	w := &write{rows: 1 + len(st.Personal)}
+	hash, size := hashOf(st.Target), chunksSize(st.Target)+personalSize(st.Personal)
 	var sets []push.FoldedChunk
-	for m, chunks := range marked {
+	for m, chunks := range st.Marked {
+		size += chunksSize(chunks)
 		for _, c := range chunks {
-			size += len(c.Bits) + 64
-			sets = append(sets, push.FoldedChunk{Push: id, Mark: m, Chunk: c})
+			sets = append(sets, push.FoldedChunk{Push: st.ID, Mark: m, Chunk: c})
 		}
 	}
-	err := s.commit.do(ctx, size, func(t *tx) error {
-		if err := t.allow(app, id, push.Sending); err != nil {
+	var day push.Day
+	if len(st.Personal) > 0 { // their table is made before the commit begins
+		var expires int64
+		found, err := s.read.one(ctx, "SELECT expires FROM push WHERE id = ?1 AND app = ?2", []any{int64(st.ID), int64(st.App)}, &expires)
+		if err != nil || !found {
+			return push.Wrap(op, orNotFound(err, "no such push"))
+		}
+		day = push.DayOf(timeOf(expires))
+		w.needs = []dayNeed{{personalTable, day}}
+	}
+	w.size, w.do = int64(size), func(t *tx) error {
+		if err := t.allow(st.App, st.ID, push.ActBegin); err != nil {
 			return err
 		}
-		if err := t.putTarget(hash, target); err != nil {
+		if err := t.putTarget(hash, st.Target, "DO NOTHING"); err != nil {
 			return err
 		}
 		if err := t.putSets(sets); err != nil {
 			return err
 		}
-		_, err := t.exec("UPDATE push SET state = ?, target = ?, size = ?, unknown = ? WHERE id = ?",
-			string(push.Sending), hash, int64(count), int64(unknown), int64(id))
+		if err := t.insertPersonal(day, appendPersonal(nil, st.ID, st.Personal)); err != nil {
+			return err
+		}
+		_, err := t.exec("UPDATE push SET state = ?, target = ?, size = ?, unknown = ?, cursor = ? WHERE id = ?",
+			string(push.Sending), hash, int64(st.Count), int64(st.Unknown), int64(st.Cursor), int64(st.ID))
+		if err == nil {
+			t.started(st.Totals, st.Count, st.Unknown)
+		}
 		return err
-	})
-	return push.Wrap("sqlstore.Begin", err)
+	}
+	return push.Wrap(op, s.commit.write(ctx, w))
 }
 
-// allow reports whether a bulk push may go to state to: NotFound if there is none, Conflict if it may not.
-func (t *tx) allow(app push.AppID, id push.ID, to push.State) error {
-	var state push.State
+// chunksSize returns about how many bytes chunks hold of the queue.
+func chunksSize(chunks []push.Chunk) int {
+	n := 0
+	for _, c := range chunks {
+		n += len(c.Bits) + 64
+	}
+	return n
+}
+
+// state returns the state of a bulk push. NotFound if there is none.
+func (t *tx) state(app push.AppID, id push.ID) (state push.State, err error) {
 	found, err := t.one("SELECT state FROM push WHERE id = ?1 AND app = ?2", []any{int64(id), int64(app)}, &state)
-	switch {
-	case err != nil || !found:
-		return orNotFound(err, "no such push")
-	case !state.May(to):
-		return &push.Error{Kind: push.Conflict, Field: "state", Msg: "the push is " + string(state)}
+	if err != nil || !found {
+		err = orNotFound(err, "no such push")
+	}
+	return state, err
+}
+
+// allow reports whether an action may happen to a bulk push: NotFound if there is none, Conflict if it may not.
+func (t *tx) allow(app push.AppID, id push.ID, a push.Action) error {
+	state, err := t.state(app, id)
+	if err != nil {
+		return err
+	}
+	if _, may := state.On(a); !may {
+		return conflictIn(state)
 	}
 	return nil
+}
+
+// conflictIn is the error for what cannot happen to a push in its state.
+func conflictIn(state push.State) error {
+	return &push.Error{Kind: push.Conflict, Field: "state", Msg: "the push is " + string(state)}
 }
 
 // hashOf names a target by its content.
@@ -147,15 +189,16 @@ func hashOf(target []push.Chunk) []byte {
 	return h.Sum(nil)
 }
 
-// putTarget stores a target, unless it is there: pushes to the same devices share one.
-func (t *tx) putTarget(hash []byte, target []push.Chunk) error {
+// putTarget stores chunks of a target. Pushes to the same devices share one, so its chunks are there already, or are not;
+// those of an open push, whose hash is its own, change: conflict says which.
+func (t *tx) putTarget(hash []byte, target []push.Chunk, conflict string) error {
 	cols := []column{{name: "hash", blobs: [][]byte{}}, {name: "chunk", ints: []int64{}}, {name: "bits", blobs: [][]byte{}}}
 	for _, c := range target {
 		cols[0].blobs = append(cols[0].blobs, hash)
 		cols[1].ints = append(cols[1].ints, int64(c.Key))
 		cols[2].blobs = append(cols[2].blobs, c.Bits)
 	}
-	return t.insert("target", "ON CONFLICT (hash, chunk) DO NOTHING", cols...)
+	return t.insert("target", "ON CONFLICT (hash, chunk) "+conflict, cols...)
 }
 
 // putSets stores chunks of sets in the place of those that are there.
@@ -182,23 +225,34 @@ func (t *tx) putSets(all []push.FoldedChunk) error {
 	return t.insert("sets", "ON CONFLICT (push, mark, chunk) DO UPDATE SET bits = excluded.bits", cols...)
 }
 
-// Move changes the state of a push that is in state from. Conflict if it is in another, NotFound if there is no such push.
+// Move changes the state of a push that is in state from, and logs a receipt of MarkFinished if to is Done or final. Conflict
+// if it is in another state, NotFound if there is no such push.
 func (s *Store) Move(ctx context.Context, app push.AppID, id push.ID, from, to push.State, reason string) error {
 	err := s.commit.do(ctx, 0, func(t *tx) error {
 		n, err := t.exec("UPDATE push SET state = ?, reason = ? WHERE id = ? AND app = ? AND state = ?",
 			string(to), reason, int64(id), int64(app), string(from))
-		if err != nil || n > 0 {
-			t.ended = t.ended || to.Final()
+		if err != nil {
 			return err
 		}
-		var state push.State
-		found, err := t.one("SELECT state FROM push WHERE id = ?1 AND app = ?2", []any{int64(id), int64(app)}, &state)
-		if err != nil || !found {
-			return orNotFound(err, "no such push")
+		if n > 0 {
+			t.moved(app, id, to)
+			return nil
 		}
-		return &push.Error{Kind: push.Conflict, Field: "state", Msg: "the push is " + string(state)}
+		state, err := t.state(app, id)
+		if err != nil {
+			return err
+		}
+		return conflictIn(state)
 	})
 	return push.Wrap("sqlstore.Move", err)
+}
+
+// moved takes note that a bulk push is in another state.
+func (t *tx) moved(app push.AppID, id push.ID, to push.State) {
+	t.ended = t.ended || to.Final()
+	if to == push.Done || to.Final() {
+		t.receipts = append(t.receipts, push.Receipt{App: app, Push: id, Mark: push.MarkFinished})
+	}
 }
 
 // livePage is how many pushes one read of Live takes.
@@ -244,8 +298,12 @@ func (s *Store) live(ctx context.Context, p stored, targets map[string][]push.Ch
 	if l.Payload, err = s.body(ctx, p.Push); err == nil {
 		l.Marked, err = s.sets(ctx, p.ID)
 	}
-	if err == nil && len(p.target) > 0 {
+	switch {
+	case err != nil:
+	case len(p.target) > 0:
 		l.Target, err = s.target(ctx, p.target, targets)
+	case !p.State.Waits() && !p.State.Final():
+		l.Target = []push.Chunk{} // open, and nobody has been added yet
 	}
 	return l, err
 }

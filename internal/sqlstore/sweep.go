@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type cursor struct {
 // lowerAll says that the pushes of batch were stored.
 func (s *sweeper) lowerAll(batch []*write) {
 	for _, w := range batch {
-		if a := w.accept; a != nil && !a.lost {
+		if a := w.accept; a != nil && a.in() {
 			s.lower(a.day, millis(a.Push.Expires))
 		}
 	}
@@ -122,8 +123,8 @@ func (s *Store) expire(ctx context.Context, day push.Day, now time.Time, limit i
 		if next == at {
 			break
 		}
-		removed, all, err := s.removeExpired(ctx, day, rows, limit-n)
-		n += removed
+		gone, all, err := s.dropWaiting(ctx, day, rows.all, limit-n, push.MarkExpired)
+		n += len(gone)
 		if err != nil {
 			return n, err
 		}
@@ -176,44 +177,64 @@ func (s *Store) expired(ctx context.Context, day push.Day, at cursor, now time.T
 	return rows, at, err
 }
 
-// removeExpired removes those of rows that still wait, at most limit, and reports whether that was all.
-func (s *Store) removeExpired(ctx context.Context, day push.Day, rows *inboxRows, limit int) (removed int, all bool, err error) {
-	const slice = 2048
-	table := inboxTable.of(day)
-	keys := s.dialect.traits().keys("?1", "app", "ordinal", "push")
-	query := "SELECT k.n FROM " + keys + " k WHERE EXISTS (SELECT 1 FROM " + table +
-		" i WHERE i.app = k.app AND i.ordinal = k.ordinal AND i.push = k.push)"
-	for rest := rows.all; len(rest) > 0; {
-		some := rest[:min(slice, len(rest))]
-		rest = rest[len(some):]
-		waits := new(inboxRows)
-		err := s.read.each(ctx, query, func(found *sql.Rows) error {
-			var n int
-			err := found.Scan(&n)
-			waits.add(some[n])
-			return err
-		}, keyArg(len(some), func(i int) []int64 {
-			return []int64{int64(some[i].app), int64(some[i].ordinal), int64(some[i].push)}
-		}))
+// dropWaiting removes those of rows that still wait, at most limit, in commits that others get between, with a receipt of m
+// for each. It returns them, and reports whether that was all.
+func (s *Store) dropWaiting(ctx context.Context, day push.Day, rows []inboxRow, limit int, m push.Mark) (gone []inboxRow, all bool, err error) {
+	for some := range slices.Chunk(rows, dropSlice) {
+		if len(gone) == limit {
+			return gone, false, nil
+		}
+		waits, err := s.stillWait(ctx, day, some)
 		if err != nil {
-			return removed, false, err
+			return gone, false, err
 		}
-		cut := len(waits.all) > limit-removed
+		cut := len(waits) > limit-len(gone)
 		if cut {
-			waits.all = waits.all[:limit-removed]
+			waits = waits[:limit-len(gone)]
 		}
-		if len(waits.all) > 0 {
-			n, err := s.commit.count(ctx, 64*len(waits.all), func(t *tx) (int, error) {
-				return t.dropInbox(day, waits, push.MarkExpired)
+		if len(waits) > 0 {
+			var dropped []inboxRow
+			err := s.commit.do(ctx, 64*len(waits), func(t *tx) (err error) {
+				if !s.days.has(inboxTable, day) {
+					dropped = nil
+					return nil
+				}
+				dropped, err = t.dropInbox(day, &inboxRows{slices.Clone(waits)}, m)
+				return err
 			})
 			if err != nil {
-				return removed, false, err
+				return gone, false, err // dropped is the committer's, if it is still at it
 			}
-			removed += n
+			gone = append(gone, dropped...)
 		}
-		if cut || removed == limit && len(rest) > 0 {
-			return removed, false, nil
+		if cut {
+			return gone, false, nil
 		}
 	}
-	return removed, true, nil
+	return gone, true, nil
+}
+
+// dropSlice is how many rows dropWaiting looks for in one read, and removes in one commit.
+const dropSlice = 2048
+
+// stillWait returns those of rows that are there.
+func (s *Store) stillWait(ctx context.Context, day push.Day, rows []inboxRow) (waits []inboxRow, err error) {
+	query := "SELECT k.n FROM " + s.dialect.traits().keys("?1", "app", "ordinal", "push") + " k WHERE EXISTS (SELECT 1 FROM " +
+		inboxTable.of(day) + " i WHERE i.app = k.app AND i.ordinal = k.ordinal AND i.push = k.push)"
+	keys := keyArg(len(rows), func(i int) []int64 {
+		return []int64{int64(rows[i].app), int64(rows[i].ordinal), int64(rows[i].push)}
+	})
+	err = s.days.stable(func() error {
+		waits = nil
+		if !s.days.has(inboxTable, day) {
+			return nil
+		}
+		return s.read.each(ctx, query, func(found *sql.Rows) error {
+			var n int
+			err := found.Scan(&n)
+			waits = append(waits, rows[n])
+			return err
+		}, keys)
+	})
+	return waits, err
 }

@@ -34,6 +34,7 @@ func (s *Store) tidy(ctx context.Context, now time.Time) error {
 	left := func() bool { return time.Now().Before(end) }
 	parts := []func(context.Context, time.Time, func() bool) error{
 		s.tidyKeys, s.tidyTargets, s.tidyBulk, s.tidyChanges, s.tidyDays, s.tidyApps,
+		s.tidySchedules, s.tidyBatches, s.tidyCaps, s.tidyHeld, s.tidyRequests,
 	}
 	s.sweeper.turn++
 	for i := range parts {
@@ -198,6 +199,27 @@ func (s *Store) dropBulk(ctx context.Context, left func() bool, page []ended) er
 	})
 }
 
+// dropDetail removes what bulk pushes have in tables of their days beside their bodies.
+func (s *Store) dropDetail(ctx context.Context, left func() bool, page []ended) error {
+	for _, e := range page {
+		for _, of := range []struct {
+			kind dayTable
+			key  string
+		}{{trailTable, "chunk, page"}, {personalTable, "ordinal"}} {
+			if !s.days.has(of.kind, e.day) {
+				continue
+			}
+			table := of.kind.of(e.day)
+			err := s.slices(ctx, left, blobSlice, "DELETE FROM "+table+" WHERE push = ?1 AND ("+of.key+") IN (SELECT "+of.key+
+				" FROM "+table+" WHERE push = ?1 LIMIT ?2)", int64(e.id))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // tidyDays drops the tables of days that are over.
 func (s *Store) tidyDays(ctx context.Context, now time.Time, left func() bool) error {
 	for _, over := range []struct {
@@ -207,7 +229,9 @@ func (s *Store) tidyDays(ctx context.Context, now time.Time, left func() bool) e
 	}{
 		{inboxTable, 24 * time.Hour, "app, ordinal, push"},
 		{bodyTable, 24 * time.Hour, "push"},
+		{personalTable, 24 * time.Hour, "push, ordinal"},
 		{outcomeTable, s.opts.Keep, "push, ordinal"},
+		{trailTable, s.opts.Keep, "push, chunk, page"},
 		{directTable, s.opts.Keep, "id"},
 	} {
 		last := push.DayOf(now.Add(-over.by)) - 1
@@ -294,19 +318,41 @@ func (s *Store) purge(ctx context.Context, app push.AppID) error {
 		"DELETE FROM alias WHERE app = ?1 AND (type, value, at, ordinal) IN (SELECT type, value, at, ordinal FROM alias WHERE app = ?1 LIMIT ?2)",
 		"DELETE FROM tag WHERE app = ?1 AND id IN (SELECT id FROM tag WHERE app = ?1 LIMIT ?2)",
 		"DELETE FROM file WHERE app = ?1 AND id IN (SELECT id FROM file WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM template WHERE app = ?1 AND name IN (SELECT name FROM template WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM total WHERE app = ?1 AND (dim, name, day, metric) IN (SELECT dim, name, day, metric FROM total WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM device_day WHERE app = ?1 AND day IN (SELECT day FROM device_day WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM webhook WHERE app = ?1 AND id IN (SELECT id FROM webhook WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM request WHERE app = ?1 AND id IN (SELECT id FROM request WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM quota WHERE app = ?1 AND name IN (SELECT name FROM quota WHERE app = ?1 LIMIT ?2)",
 		"DELETE FROM dedupe WHERE app = ?1 AND (namespace, key) IN (SELECT namespace, key FROM dedupe WHERE app = ?1 LIMIT ?2)",
 	} {
 		if err := s.slices(ctx, always, tidySlice, statement, id); err != nil {
 			return err
 		}
 	}
-	err := s.slices(ctx, always, blobSlice,
-		"DELETE FROM file_part WHERE app = ?1 AND (id, n) IN (SELECT id, n FROM file_part WHERE app = ?1 LIMIT ?2)", id)
-	if err != nil {
+	for _, statement := range []string{
+		"DELETE FROM file_part WHERE app = ?1 AND (id, n) IN (SELECT id, n FROM file_part WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM cap_level WHERE app = ?1 AND (day, category, level, chunk) IN (SELECT day, category, level, chunk FROM cap_level WHERE app = ?1 LIMIT ?2)",
+		"DELETE FROM device_day_set WHERE app = ?1 AND (day, chunk) IN (SELECT day, chunk FROM device_day_set WHERE app = ?1 LIMIT ?2)",
+	} {
+		if err := s.slices(ctx, always, blobSlice, statement, id); err != nil {
+			return err
+		}
+	}
+	if err := s.dropOrphans(ctx, always); err != nil { // batches of its webhooks
 		return err
+	}
+	for n := tidyPage; n == tidyPage; {
+		var err error
+		if n, err = s.dropSchedules(ctx, "app = ?1", id); err != nil {
+			return err
+		}
 	}
 	for full := true; full; {
 		page, err := s.ended(ctx, "app = ?1", id)
+		if err == nil {
+			err = s.dropDetail(ctx, always, page)
+		}
 		if err == nil {
 			err = s.dropBulk(ctx, always, page)
 		}
@@ -359,13 +405,20 @@ func (s *Store) purgeDirect(ctx context.Context, day push.Day, app push.AppID) e
 				if _, err := t.exec("DELETE FROM "+directTable.of(day)+" WHERE id"+in, keys); err != nil {
 					return err
 				}
-				if s.days.has(outcomeTable, day) {
-					if _, err := t.exec("DELETE FROM "+outcomeTable.of(day)+" WHERE push"+in, keys); err != nil {
+				for _, kind := range []dayTable{outcomeTable, personalTable} {
+					if !s.days.has(kind, day) {
+						continue
+					}
+					if _, err := t.exec("DELETE FROM "+kind.of(day)+" WHERE push"+in, keys); err != nil {
 						return err
 					}
 				}
-				_, err := t.exec("DELETE FROM withdrawn WHERE push"+in, keys)
-				return err
+				for _, table := range []string{"withdrawn", "held"} {
+					if _, err := t.exec("DELETE FROM "+table+" WHERE push"+in, keys); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 			if err != nil {
 				return err

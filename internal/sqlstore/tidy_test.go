@@ -25,7 +25,7 @@ func begin(t *testing.T, s *sqlstore.Store, i int64, target []push.Chunk) push.I
 		t.Fatal(err)
 	}
 	if target != nil {
-		if err := s.Begin(t.Context(), 1, a.Push.ID, target, 1, 0, nil); err != nil {
+		if err := s.Begin(t.Context(), push.Start{App: 1, ID: a.Push.ID, Target: target, Count: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestSweepThatFindsNothingWritesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		observed := func() int64 {
-			s.Hold()() // a commit is observed before the next may begin
+			s.HoldCommits()() // a commit is observed before the next may begin
 			return commits.Load()
 		}
 		before := observed()
@@ -139,9 +139,9 @@ func TestTargetOfAPushThatBeginsMeanwhile(t *testing.T) {
 		if err := s.Move(t.Context(), 1, ended, push.Sending, push.Cancelled, ""); err != nil {
 			t.Fatal(err)
 		}
-		release := s.Hold()
+		release := s.HoldCommits()
 		begun, swept := make(chan error, 1), make(chan error, 1)
-		go func() { begun <- s.Begin(t.Context(), 1, begins, set, 2, 0, nil) }()
+		go func() { begun <- s.Begin(t.Context(), push.Start{App: 1, ID: begins, Target: set, Count: 2}) }()
 		eventually(t, "the push begins", func() bool { return s.Depth() == 1 })
 		go func() {
 			_, err := s.Sweep(t.Context(), time.Now(), 10)
@@ -173,7 +173,7 @@ func TestDayThatIsDroppedAfterTheSweepGaveUp(t *testing.T) {
 		t.Fatalf("sweep: got %d, %v, want 1", n, err)
 	}
 	inbox := "inbox_v1_" + push.DayOf(a.Push.Expires).String()
-	release := s.Hold()
+	release := s.HoldCommits()
 	ctx, cancel := context.WithCancel(t.Context())
 	gaveUp := make(chan error, 1)
 	go func() {
@@ -241,7 +241,7 @@ func TestCallersThatGiveUpTakeTheirThingsAlong(t *testing.T) {
 		}, func() {}},
 	} {
 		t.Run(call.name, func(t *testing.T) {
-			release := s.Hold()
+			release := s.HoldCommits()
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- call.do(ctx) }()
@@ -278,7 +278,7 @@ func TestSweepThatGivesUp(t *testing.T) {
 		if _, _, err := s.Accept(t.Context(), benchPush(i, 256, now)); err != nil {
 			t.Fatal(err)
 		}
-		release := s.Hold()
+		release := s.HoldCommits()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {

@@ -139,6 +139,7 @@ type tx struct {
 	ctx      context.Context
 	w        *writer
 	receipts []push.Receipt      // what this commit adds to the receipt log
+	totals   []push.TotalDelta   // what it adds to totals: see started
 	inbox    int                 // rows that this commit adds to inboxes, less those that it takes away
 	apps     map[push.AppID]bool // that are known to be there: see appThere
 	ended    bool                // whether a bulk push ends in this commit, so that its target may be nobody's any more
@@ -150,6 +151,26 @@ func (t *tx) fail(err error) error {
 		t.failed = err
 	}
 	return err
+}
+
+// started has a push counted in totals, with the devices and the unknown names that it is for. A write says so when it can
+// fail no more.
+func (t *tx) started(keys []push.TotalKey, devices, unknown int) {
+	for _, k := range keys {
+		t.totals = append(t.totals, push.TotalDelta{Key: k, Metric: push.MetricPushes, N: 1},
+			push.TotalDelta{Key: k, Metric: push.MetricTarget, N: devices + unknown})
+		if unknown > 0 {
+			t.totals = append(t.totals, push.TotalDelta{Key: k, Metric: push.MetricUnknown, N: unknown})
+		}
+	}
+}
+
+// storeTotals adds what the commit has counted to the totals.
+func (t *tx) storeTotals() error {
+	if len(t.totals) == 0 {
+		return nil
+	}
+	return t.addTotals(t.totals)
 }
 
 // exec runs a statement and returns how many rows it changed.

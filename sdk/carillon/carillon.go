@@ -1,5 +1,6 @@
-// Package carillon is a client of Carillon's own REST API: apps, pushes, devices, what devices are found by (tags, aliases,
-// accounts) and lists of them.
+// Package carillon is a client of Carillon's own REST API: apps, pushes and what is done with them later, schedules,
+// templates, reports, webhooks and events, devices, what devices are found by (tags, aliases, accounts) and lists of them.
+// VerifyWebhook is for the server that webhooks call.
 //
 //	c := carillon.New("http://127.0.0.1:8080", apiKey, nil)
 //	p, err := c.Send(ctx, "shop", carillon.PushRequest{
@@ -110,6 +111,7 @@ func (e *TransportError) Unwrap() error { return e.Err }
 type CallOptions struct {
 	Query          url.Values
 	IdempotencyKey string // makes a POST safe to repeat
+	RequestID      string // goes as X-Request-Id
 	Repeat         bool   // the call is safe to repeat by itself: doing it twice is doing it once
 	Long           bool   // the call takes as long as it takes: only ctx ends it, not the HTTP client's timeout
 }
@@ -186,19 +188,12 @@ func (c *Client) once(ctx context.Context, method, path string, body io.Reader, 
 	if opts.IdempotencyKey != "" {
 		req.Header.Set("Idempotency-Key", opts.IdempotencyKey)
 	}
-	client := c.http
-	if opts.Long {
-		patient := *c.http
-		patient.Timeout = 0
-		client = &patient
+	if opts.RequestID != "" {
+		req.Header.Set("X-Request-Id", opts.RequestID)
 	}
-	resp, err := client.Do(req)
+	resp, err := c.do(req, path, opts.Long)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err // the path is in our own error already
-		}
-		return nil, &TransportError{method, path, err}
+		return nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing is written
 	got, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -212,6 +207,25 @@ func (c *Client) once(ctx context.Context, method, path string, body io.Reader, 
 		return nil, problem(resp.StatusCode, resp.Header.Get("Retry-After"), got)
 	}
 	return got, nil
+}
+
+// do sends a request; if long, only its context ends it. Errors are *TransportError.
+func (c *Client) do(req *http.Request, path string, long bool) (*http.Response, error) {
+	client := c.http
+	if long {
+		patient := *c.http
+		patient.Timeout = 0
+		client = &patient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // the path is in our own error already
+		}
+		return nil, &TransportError{req.Method, path, err}
+	}
+	return resp, nil
 }
 
 // problem returns the error that an answer stands for, whoever gave it: a proxy's page has no code.

@@ -24,6 +24,7 @@ type Device struct {
 	LastActive   time.Time                  `json:"last_active"`
 	Bound        time.Time                  `json:"bound"`       // when the account was logged in that is; zero while none is
 	Unbound      time.Time                  `json:"unbound"`     // when the last account was logged out; zero while one is logged in
+	Changed      time.Time                  `json:"changed"`     // when what audiences ask of it changed last, to the second; zero if it never did
 	Tags         []string                   `json:"tags"`        // in order
 	Aliases      []Alias                    `json:"aliases"`     // oldest first
 	PreviousID   string                     `json:"previous_id"` // its id at another provider, if it was imported

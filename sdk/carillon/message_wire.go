@@ -10,9 +10,10 @@ import (
 
 // A PushRequest asks for a message to be sent.
 type PushRequest struct {
-	Audience Audience `json:"audience"`
+	Audience Audience `json:"audience,omitzero"` // may be left out of a push that is Open
 	Message  Message  `json:"message"`
 	Policy   Policy   `json:"policy,omitzero"`
+	Open     bool     `json:"open,omitempty"` // targets are added with AddTargets until ClosePush
 }
 
 // An Audience says whom a push is for: exactly one of its forms, of which Platforms is none.

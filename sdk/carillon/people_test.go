@@ -263,6 +263,8 @@ func TestWhere(t *testing.T) {
 		{carillon.WhereUnboundWithin(time.Hour), `{"unbound_within":"1h0m0s"}`},
 		{carillon.WhereRegistered(day, time.Time{}), `{"registered":{"after":"2026-01-02T03:04:05Z"}}`},
 		{carillon.WhereRegistered(time.Time{}, day), `{"registered":{"before":"2026-01-02T03:04:05Z"}}`},
+		{carillon.WhereTargeted("5"), `{"targeted":"5"}`},
+		{carillon.WhereSent("5"), `{"sent":"5"}`},
 		{carillon.WhereReached("5"), `{"reached":"5"}`},
 		{carillon.WhereOpened("5"), `{"opened":"5"}`},
 		{carillon.WhereHas("token.apns"), `{"has":"token.apns"}`},

@@ -13,17 +13,31 @@ import (
 type Push struct {
 	ID      string    `json:"id"`    // decimal, growing with time
 	Kind    string    `json:"kind"`  // direct (to named devices) or bulk (to a set)
-	State   string    `json:"state"` // scheduled, accepted, sending, done, cancelled, expired, failed, …
+	State   string    `json:"state"` // open, scheduled, accepted, sending, paused, done, cancelled, recalled, expired or failed
 	App     string    `json:"app"`
 	Created time.Time `json:"created"`
 	Start   time.Time `json:"start"`
 	Expires time.Time `json:"expires"`
 	Reason  string    `json:"reason"` // why it failed; "" mostly
+
+	Schedule string `json:"schedule"` // the recurring schedule that it is an occurrence of; "" mostly
 }
 
 // A PushReport is a push and what became of it. Target = Delivered + Pending + the sum of Dropped, always.
 type PushReport struct {
 	Push
+	Report
+	RequestID   string `json:"request_id"` // under which it was sent; "" if the request had no id
+	Template    string `json:"template"`   // the name of the template that gave its texts
+	Topic       string `json:"topic"`
+	Group       string `json:"group"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Category    string `json:"category"`
+}
+
+// A Report says what became of one push, or of several together. Target = Delivered + Pending + the sum of Dropped, always.
+type Report struct {
 	Target      int                     `json:"target"`
 	Sent        int                     `json:"sent"`
 	Delivered   int                     `json:"delivered"`
@@ -35,6 +49,15 @@ type PushReport struct {
 	Pending     int                     `json:"pending"`
 	Dropped     map[string]int          `json:"dropped"` // by reason
 	Channels    map[string]ChannelCount `json:"channels"`
+	Recall      *Recall                 `json:"recall"` // of a push that was taken back; else nil
+}
+
+// A Recall says for how many devices taking a push back holds.
+type Recall struct {
+	Stopped   int `json:"stopped"`   // have not got it, and will not
+	Recalled  int `json:"recalled"`  // have, or may have, got it and are told to take it back
+	Confirmed int `json:"confirmed"` // have said that they did
+	TooLate   int `json:"too_late"`  // somebody had opened, clicked or dismissed it; they are told, too
 }
 
 // A ChannelCount is what one way out did of a push.
@@ -59,13 +82,16 @@ type SendOptions struct {
 	// IdempotencyKey names the request, so that a repeat returns the first push instead of sending another. With it the
 	// client repeats by itself when the outcome is unknown.
 	IdempotencyKey string
+	// RequestID is a name under which ShowRequest finds the push: at most 128 visible ASCII characters. The pushes of a batch
+	// have it with "#0", "#1" and so on behind it.
+	RequestID string
 }
 
 func (o *SendOptions) call() *CallOptions {
 	if o == nil {
 		return nil
 	}
-	return &CallOptions{IdempotencyKey: o.IdempotencyKey}
+	return &CallOptions{IdempotencyKey: o.IdempotencyKey, RequestID: o.RequestID}
 }
 
 // Send sends a push. When it returns nil the push is on the server's disk. opts may be nil.
@@ -132,6 +158,12 @@ func (c *Client) ShowPush(ctx context.Context, app, id string) (r PushReport, er
 func (c *Client) ListPushes(ctx context.Context, app string, page Page) (list List[Push], err error) {
 	err = c.Call(ctx, http.MethodGet, appPath(app, "pushes"), nil, &list, page.options())
 	return list, err
+}
+
+// ShowRequest returns the push, with its report, of the request that a dialect or the sender gave an id.
+func (c *Client) ShowRequest(ctx context.Context, app, requestID string) (r PushReport, err error) {
+	err = c.Call(ctx, http.MethodGet, appPath(app, "requests", requestID), nil, &r, nil)
+	return r, err
 }
 
 // CancelPush stops what has not left. When it returns nil nothing of the push is sent any more.

@@ -89,6 +89,12 @@ func WhereRegistered(after, before time.Time) json.RawMessage {
 	}{after, before})
 }
 
+// WhereTargeted holds for devices in the target of a push.
+func WhereTargeted(pushID string) json.RawMessage { return leaf("targeted", pushID) }
+
+// WhereSent holds for devices to a connection of which a push was written.
+func WhereSent(pushID string) json.RawMessage { return leaf("sent", pushID) }
+
 // WhereReached holds for devices that a push was delivered to.
 func WhereReached(pushID string) json.RawMessage { return leaf("reached", pushID) }
 

@@ -31,6 +31,9 @@ type Options struct {
 	// MinDelay and MaxDelay bound the time before connecting again, which doubles with each failure and is random below
 	// that; 0 means 500 ms and 60 s.
 	MinDelay, MaxDelay time.Duration
+	// ManualRecalls leaves it to the program to report Recalled of the message that a recall names. Else the Device does, when
+	// the handler has returned nil for the recall.
+	ManualRecalls bool
 	// Connected is called each time that messages can arrive; nil for nothing.
 	Connected func()
 	// Log gets connections, losses and payloads that are no message; nil discards.
@@ -60,11 +63,16 @@ type Device struct {
 
 	mu      sync.Mutex // guards current
 	current *session
+
+	recalls recalls
 }
 
 // New returns a Device that has not connected yet. handler is called for each message, one after another, by Run; when
 // it returns nil the message is acknowledged, and otherwise the connection is closed, so that the message comes again.
-// opts may be nil.
+//
+// A message whose Recall is set takes an earlier one back: the handler withdraws what it has shown of that. The Device says
+// that it has, and if a copy of the message that was taken back comes late, acknowledges it without calling the handler. It
+// remembers the last thousand recalls, as long as the program runs. opts may be nil.
 func New(id Identity, handler func(context.Context, Message) error, opts *Options) *Device {
 	d := &Device{id: id, handler: handler}
 	if opts != nil {
@@ -183,7 +191,11 @@ func (d *Device) take() *session {
 // the handler. Errors are ErrNotConnected, ErrUnavailable, ctx's, after which the server may have it all the same, ErrInvalid,
 // or another refusal of the server.
 func (d *Device) Event(ctx context.Context, push string, e Event) error {
-	return d.say(ctx, "event", "event", fmt.Appendf(nil, `{"push":%q,"event":%q}`, push, e))
+	return d.say(ctx, "event", "event", eventPayload(push, e))
+}
+
+func eventPayload(push string, e Event) []byte {
+	return fmt.Appendf(nil, `{"push":%q,"event":%q}`, push, e)
 }
 
 // backoff returns how long to wait after the given number of failures before this one: random, so that many devices

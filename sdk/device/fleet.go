@@ -29,8 +29,8 @@ type FleetOptions struct {
 	// Mark begins the number, in Unix nanoseconds, that the sender has put into each message: with "sent": in it a
 	// message with "sent":1764000000000000000 is counted in Latency. "" measures nothing.
 	Mark string
-	// OnMessage is called for each message, before it is acknowledged, with the index of the device. It runs on a loop and
-	// must not block; payload is good during the call only. nil for nothing.
+	// OnMessage is called for each message, before it is acknowledged, with the index of the device; not for a late copy of one
+	// that was recalled. It runs on a loop and must not block; payload is good during the call only. nil for nothing.
 	OnMessage func(device int, payload []byte)
 }
 
@@ -41,6 +41,8 @@ type FleetStats struct {
 	Messages     int64 `json:"messages"`
 	Duplicates   int64 `json:"duplicates"` // of Messages: had come before, among the last 64 of the same device
 	Acknowledged int64 `json:"acknowledged"`
+	Recalls      int64 `json:"recalls"`  // of Messages: took another back, which the device confirmed
+	Late         int64 `json:"late"`     // of Messages: had been taken back, among the last 16 of the same device
 	Bytes        int64 `json:"bytes"`    // received
 	Lost         int64 `json:"lost"`     // connections that ended
 	Failures     int64 `json:"failures"` // attempts to connect that failed
@@ -60,7 +62,7 @@ type Fleet struct {
 }
 
 type counters struct {
-	connected, refused, messages, duplicates, acknowledged, bytes, lost, failures atomic.Int64
+	connected, refused, messages, duplicates, acknowledged, recalls, late, bytes, lost, failures atomic.Int64
 }
 
 // NewFleet returns a Fleet of the devices ids, which connects to address. Of an identity only DeviceID and Secret are
@@ -126,7 +128,7 @@ func (f *Fleet) Stats() FleetStats {
 	c := &f.count
 	return FleetStats{
 		Connected: c.connected.Load(), Refused: c.refused.Load(), Messages: c.messages.Load(), Duplicates: c.duplicates.Load(),
-		Acknowledged: c.acknowledged.Load(), Bytes: c.bytes.Load(), Lost: c.lost.Load(), Failures: c.failures.Load(),
+		Acknowledged: c.acknowledged.Load(), Recalls: c.recalls.Load(), Late: c.late.Load(), Bytes: c.bytes.Load(), Lost: c.lost.Load(), Failures: c.failures.Load(),
 	}
 }
 

@@ -12,11 +12,12 @@ type Message struct {
 	Time         time.Time                  `json:"time"`    // when it was sent
 	Expires      time.Time                  `json:"expires"` // not to be shown afterwards
 	Notification *Notification              `json:"notification"`
-	Data         json.RawMessage            `json:"data"`   // any JSON value, for the app; nil if absent
-	Extras       map[string]json.RawMessage `json:"extras"` // the sender's own keys
-	APNS         json.RawMessage            `json:"apns"`   // the payload for iOS as the sender gave it
-	Launch       bool                       `json:"launch"` // start the app now, without a touch
-	Recall       string                     `json:"recall"` // withdraw the message with this id; "" for all others
+	Data         json.RawMessage            `json:"data"`        // any JSON value, for the app; nil if absent
+	Extras       map[string]json.RawMessage `json:"extras"`      // the sender's own keys
+	APNS         json.RawMessage            `json:"apns"`        // the payload for iOS as the sender gave it
+	Launch       bool                       `json:"launch"`      // start the app now, without a touch
+	CollapseID   string                     `json:"collapse_id"` // it takes the place of an earlier message with the same; "" of none
+	Recall       string                     `json:"recall"`      // withdraw the message with this id; "" for all others
 
 	Raw         []byte `json:"-"` // the JSON object as it came
 	AtLeastOnce bool   `json:"-"` // it came at QoS 1, and is acknowledged when the handler returns nil

@@ -2,9 +2,11 @@ package device
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/mqtt"
@@ -15,9 +17,11 @@ import (
 type peer struct {
 	phase    phase
 	failures uint8  // connections that failed since the last good one
+	said     uint16 // the packet id of the last PUBLISH of ours
 	partial  []byte // the beginning of a packet whose rest has not come; nil mostly
 	recent   []int64
-	oldest   int // where in recent the next id goes, once it is full
+	oldest   int     // where in recent the next id goes, once it is full
+	recalled []int64 // what was taken back, the oldest first; nil mostly
 }
 
 // A phase is how far a connection is.
@@ -32,8 +36,11 @@ const (
 	refused // never again
 )
 
-// remembered is how many ids of messages a peer remembers, to count duplicates.
-const remembered = 64
+// How many ids of messages a peer remembers, to count duplicates, and how many of messages that were taken back.
+const (
+	remembered         = 64
+	rememberedRecalled = 16
+)
 
 // maxFleetPacket is the greatest packet that a fleet takes.
 const maxFleetPacket = 1 << 20
@@ -132,24 +139,67 @@ func (w *worker) message(p *peer, i int, frame []byte) (err error) {
 		return err
 	}
 	f.count.messages.Add(1)
-	if id, ok := messageID(w.pub.Payload); ok && !p.remember(id) {
+	id, ok := messageID(w.pub.Payload)
+	if ok && !p.remember(id) {
 		f.count.duplicates.Add(1)
+	}
+	recall := recallOf(w.pub.Payload)
+	late := ok && recall == 0 && slices.Contains(p.recalled, id)
+	if late {
+		f.count.late.Add(1)
 	}
 	if f.opts.Mark != "" {
 		if sent, ok := numberAfter(w.pub.Payload, f.opts.Mark); ok {
 			f.latency.Record(time.Since(time.Unix(0, sent)))
 		}
 	}
-	if f.opts.OnMessage != nil {
+	if f.opts.OnMessage != nil && !late {
 		f.opts.OnMessage(i, w.pub.Payload)
 	}
-	if w.pub.QoS == mqtt.AtMostOnce {
+	if w.pub.QoS != mqtt.AtMostOnce {
+		f.count.acknowledged.Add(1)
+		ack := mqtt.Ack{Type: mqtt.TypePuback, PacketID: w.pub.PacketID}
+		if w.out, err = ack.Append(w.out, f.version); err != nil {
+			return err
+		}
+	}
+	if recall == 0 {
 		return nil
 	}
-	f.count.acknowledged.Add(1)
-	ack := mqtt.Ack{Type: mqtt.TypePuback, PacketID: w.pub.PacketID}
-	w.out, err = ack.Append(w.out, f.version)
+	f.count.recalls.Add(1)
+	return w.recall(p, recall)
+}
+
+// recall notes that a message was taken back, and says so. The answer is not waited for.
+func (w *worker) recall(p *peer, id int64) (err error) {
+	if !slices.Contains(p.recalled, id) {
+		if len(p.recalled) == rememberedRecalled {
+			p.recalled = slices.Delete(p.recalled, 0, 1)
+		}
+		p.recalled = append(p.recalled, id)
+	}
+	if p.said++; p.said == 0 {
+		p.said = 1
+	}
+	event := mqtt.Publish{
+		Topic: "event", QoS: mqtt.AtLeastOnce, PacketID: p.said, Payload: eventPayload(strconv.FormatInt(id, 10), Recalled),
+	}
+	w.out, err = event.Append(w.out, w.fleet.version)
 	return err
+}
+
+// recallOf returns the message that a payload takes back, 0 if it takes none. Most payloads are not read for that.
+func recallOf(payload []byte) int64 {
+	if !bytes.Contains(payload, []byte(`"recall"`)) {
+		return 0
+	}
+	var m struct {
+		Recall int64 `json:"recall,string"`
+	}
+	if json.Unmarshal(payload, &m) != nil { // no number: no message of ours
+		return 0
+	}
+	return m.Recall
 }
 
 // remember notes id, and reports whether it was new.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -86,42 +87,50 @@ func Register(ctx context.Context, server string, r Registration, opts *Register
 	if opts == nil {
 		opts = new(RegisterOptions)
 	}
-	client := opts.HTTPClient
-	if client == nil {
-		client = &http.Client{Timeout: 30 * time.Second}
-	}
 	if err := mustBeText("register", r.Attributes, r.AppKey, r.AppSecret, r.Platform, r.InstallID, r.PreviousID, r.PreviousProof); err != nil {
 		return Identity{}, err
 	}
-	body, err := json.Marshal(r)
+	answer, err := call(ctx, opts.HTTPClient, "register", http.MethodPost, server, "/device/v1/register", r, opts.Current)
 	if err != nil {
-		return Identity{}, fmt.Errorf("device: register: %w", err)
+		return Identity{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(server, "/")+"/device/v1/register", bytes.NewReader(body))
+	var id Identity
+	if err := json.Unmarshal(answer, &id); err != nil || id.DeviceID == "" {
+		return Identity{}, errors.New("device: register: the answer is not an identity")
+	}
+	return id, nil
+}
+
+// call makes a call to the device API and returns the answer: what names it in errors, as is who the device is, nil if nobody yet.
+func call(ctx context.Context, client *http.Client, what, method, server, path string, body any, as *Identity) ([]byte, error) {
+	if client == nil {
+		client = &http.Client{Timeout: 30 * time.Second}
+	}
+	b, err := json.Marshal(body)
 	if err != nil {
-		return Identity{}, fmt.Errorf("device: register: %w", err)
+		return nil, fmt.Errorf("device: %s: %w", what, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(server, "/")+path, bytes.NewReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("device: %s: %w", what, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if opts.Current != nil {
-		req.Header.Set("Authorization", "Device "+opts.Current.DeviceID+":"+opts.Current.Secret)
+	if as != nil {
+		req.Header.Set("Authorization", "Device "+as.DeviceID+":"+as.Secret)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return Identity{}, fmt.Errorf("device: register: %w", err)
+		return nil, fmt.Errorf("device: %s: %w", what, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing is written
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return Identity{}, fmt.Errorf("device: register: %w", err)
+		return nil, fmt.Errorf("device: %s: %w", what, err)
 	}
 	if resp.StatusCode >= 300 {
-		return Identity{}, problem(resp, answer)
+		return nil, problem(resp, answer)
 	}
-	var id Identity
-	if err := json.Unmarshal(answer, &id); err != nil || id.DeviceID == "" {
-		return Identity{}, fmt.Errorf("device: register: the answer is not an identity (HTTP %d)", resp.StatusCode)
-	}
-	return id, nil
+	return answer, nil
 }
 
 // problem returns the error that an answer stands for, whoever gave it: a proxy's page has no code.

@@ -220,6 +220,7 @@ func (s *session) receive(p mqtt.Packet) error {
 
 // handle calls handler for what is in the inbox, and acknowledges.
 func (s *session) handle(ctx context.Context, handler func(context.Context, Message) error) {
+	s.confirm(ctx) // what could not be said on the last connection
 	for ctx.Err() == nil {
 		var in incoming
 		select {
@@ -229,16 +230,42 @@ func (s *session) handle(ctx context.Context, handler func(context.Context, Mess
 		case <-ctx.Done():
 			return
 		}
-		if err := handler(ctx, in.message); err != nil {
-			s.close(fmt.Errorf("device: handler: %w", err))
-			return
+		m := &in.message
+		if m.Recall != "" {
+			s.device.recalls.add(m.Recall)
 		}
-		if in.packetID == 0 {
-			continue
+		if m.Recall != "" || !s.device.recalls.has(m.ID) {
+			if err := handler(ctx, *m); err != nil {
+				s.close(fmt.Errorf("device: handler: %w", err))
+				return
+			}
 		}
-		if err := s.write(&mqtt.Ack{Type: mqtt.TypePuback, PacketID: in.packetID}); err != nil {
-			s.close(err)
-			return
+		if in.packetID != 0 {
+			if err := s.write(&mqtt.Ack{Type: mqtt.TypePuback, PacketID: in.packetID}); err != nil {
+				s.close(err)
+				return
+			}
+		}
+		if m.Recall != "" && !s.device.opts.ManualRecalls {
+			s.device.recalls.owe(m.Recall)
+			s.confirm(ctx)
+		}
+	}
+}
+
+// confirm reports what was recalled, also when the program is about to end: nobody would ask again. It goes after the
+// acknowledgement: over 3.1.1 a refusal ends the connection, and the recall must not come again for that.
+func (s *session) confirm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerGrace)
+	defer cancel()
+	for _, push := range s.device.recalls.unsaid() {
+		a, err := s.publish(ctx, "event", eventPayload(push, Recalled))
+		if err != nil {
+			return // it is said on the next connection
+		}
+		s.device.recalls.said(push)
+		if err := a.refused("event"); err != nil {
+			s.device.opts.Log.Warn("a recall is not confirmed", "device", s.device.id.DeviceID, "err", err)
 		}
 	}
 }

@@ -39,7 +39,9 @@ func (c call) policy(in *umeng.SendRequest, loc *time.Location) (push.Policy, er
 		expire = expire.UTC()
 		p.ExpireAt = &expire
 	}
-	p.Rate = in.Policy.Rate()
+	if in.IsTask() { // a single message goes at once
+		p.Rate = in.Policy.Rate()
+	}
 	if c.platform == push.IOS {
 		p.CollapseID = in.Policy.APNsCollapseID
 	}

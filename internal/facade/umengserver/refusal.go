@@ -16,7 +16,8 @@ const (
 	codeIllegal umeng.Code = 4024 // illegal access
 )
 
-// kindCodes says which code stands for a failure of the house that is not about one field (section 12).
+// kindCodes says which code stands for a failure of the house that is not about one field (section 12). A quota that is used
+// up is 2050 for all senders; 2012 and 2026, which generation A had for two of them, are not needed where generation B has one.
 var kindCodes = map[push.Kind]umeng.Code{
 	push.Internal:        umeng.CodeSystem,
 	push.Unauthenticated: umeng.CodeSignature,
@@ -80,7 +81,11 @@ func refusal(platform push.Platform, err error) *umeng.Error {
 		return umeng.NewError(umeng.CodeSystem, "")
 	}
 	if pe.Kind != push.Invalid {
-		return umeng.NewError(kindCodes[pe.Kind], "")
+		e := umeng.NewError(kindCodes[pe.Kind], "")
+		if pe.Kind == push.TooMany && strings.HasPrefix(pe.Field, Origin+".") { // a quota, which says which
+			e.Message += ": " + pe.Msg
+		}
+		return e
 	}
 	codes := fieldCodes
 	if platform == push.IOS {

@@ -97,6 +97,9 @@ func (c call) request(in *umeng.SendRequest) (push.Request, error) {
 		return push.Request{}, err
 	}
 	req.Key = c.key(in, req.Policy)
+	if !c.dryRun {
+		req.Uses = usesOf(c.platform, in)
+	}
 	if req.Message, err = c.message(in); err != nil {
 		return push.Request{}, err
 	}

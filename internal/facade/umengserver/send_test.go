@@ -72,6 +72,19 @@ func TestUnknownTokensAreNoError(t *testing.T) {
 	}
 }
 
+// A task is paced; a single message goes at once, and so stays one that has a msg_id.
+func TestMaxSendNum(t *testing.T) {
+	for base, want := range map[string]int{androidBroadcast: 1500, androidNotification: 0} {
+		h := newHouse()
+		if r := post(t, h.server(nil), "/api/send", with(base, `"policy":{"max_send_num":1500}`)); code(r) != "" {
+			t.Fatal(r.Data)
+		}
+		if got := h.last(t).Policy.Rate; got != want {
+			t.Errorf("got a rate of %d, want %d", got, want)
+		}
+	}
+}
+
 func TestOutBizNo(t *testing.T) {
 	h := newHouse()
 	s := h.server(nil)

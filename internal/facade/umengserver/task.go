@@ -38,7 +38,8 @@ func statusOf(platform push.Platform, p push.Push, rep push.Report) umeng.Status
 	return out
 }
 
-// stateOf returns where p stands in the service's terms. A push that expired has a reason only if that was before it began;
+// stateOf returns where p stands in the service's terms, which know no pause and no recall: by other ways a task may have been
+// paused, which is to be on its way still, or taken back, which is to be stopped. A push that expired has a reason only if that was before it began;
 // to the service a task that was sent is finished, whoever did not come to fetch it in time.
 func stateOf(p push.Push, rep push.Report) umeng.TaskState {
 	nobody := p.Target == 0 && rep.Target == 0
@@ -47,9 +48,9 @@ func stateOf(p push.Push, rep push.Report) umeng.TaskState {
 		return umeng.Scheduled
 	case push.Accepted:
 		return umeng.Queued
-	case push.Sending:
+	case push.Sending, push.Paused:
 		return umeng.Sending
-	case push.Cancelled:
+	case push.Cancelled, push.Recalled:
 		return umeng.Cancelled
 	case push.Done, push.Expired:
 		switch {
@@ -93,7 +94,7 @@ func cancellable(platform push.Platform, p push.Push, rep push.Report) bool {
 	switch p.State {
 	case push.Scheduled, push.Accepted:
 		return true
-	case push.Sending:
+	case push.Sending, push.Paused:
 		return platform != push.IOS
 	case push.Done:
 		return platform != push.IOS && rep.Pending > 0

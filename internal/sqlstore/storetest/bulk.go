@@ -37,13 +37,13 @@ func testBulk(t *testing.T, p *Ports) {
 	})
 	target, blocked := chunks(t, 1, 2, 70_000, 1<<31), chunks(t, 2)
 	marks := map[push.Mark][]push.Chunk{push.MarkBlacklisted: blocked}
-	if err := p.Bulk.Begin(ctx, 1, a.Push.ID, target, 4, 2, marks); err != nil {
+	if err := p.Bulk.Begin(ctx, push.Start{App: 1, ID: a.Push.ID, Target: target, Count: 4, Unknown: 2, Marked: marks}); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, "begin again", p.Bulk.Begin(ctx, 1, a.Push.ID, target, 4, 0, nil), push.Conflict, "state")
-	fails(t, "begin in another app", p.Bulk.Begin(ctx, 2, a.Push.ID, target, 4, 0, nil), push.NotFound, "")
-	fails(t, "begin what is none", p.Bulk.Begin(ctx, 1, 99, target, 4, 0, nil), push.NotFound, "")
-	if err := p.Bulk.Begin(ctx, 1, b.Push.ID, nil, 0, 0, nil); err != nil {
+	fails(t, "begin again", p.Bulk.Begin(ctx, push.Start{App: 1, ID: a.Push.ID, Target: target, Count: 4}), push.Conflict, "state")
+	fails(t, "begin in another app", p.Bulk.Begin(ctx, push.Start{App: 2, ID: a.Push.ID, Target: target, Count: 4}), push.NotFound, "")
+	fails(t, "begin what is none", p.Bulk.Begin(ctx, push.Start{App: 1, ID: 99, Target: target, Count: 4}), push.NotFound, "")
+	if err := p.Bulk.Begin(ctx, push.Start{App: 1, ID: b.Push.ID}); err != nil {
 		t.Fatal(err)
 	}
 	a.Push.State, a.Push.Target, a.Push.Unknown, b.Push.State = push.Sending, 4, 2, push.Sending
@@ -81,7 +81,7 @@ func testTargets(t *testing.T, p *Ports) {
 	accept(t, p, a, b)
 	target := chunks(t, 1, 2, 70_000)
 	for _, id := range []push.ID{a.Push.ID, b.Push.ID} {
-		if err := p.Bulk.Begin(ctx, 1, id, target, 3, 0, nil); err != nil {
+		if err := p.Bulk.Begin(ctx, push.Start{App: 1, ID: id, Target: target, Count: 3}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +131,7 @@ func testTargeted(t *testing.T, p *Ports) {
 	}
 	ask("of a direct push", b.Push, map[push.Ordinal]bool{3: true, 4: false, 70_000: true})
 	ask("before it begins", a.Push, map[push.Ordinal]bool{1: false, 70_000: false})
-	if err := p.Bulk.Begin(ctx, 1, a.Push.ID, chunks(t, 1, 70_000, 70_001), 3, 0, nil); err != nil {
+	if err := p.Bulk.Begin(ctx, push.Start{App: 1, ID: a.Push.ID, Target: chunks(t, 1, 70_000, 70_001), Count: 3}); err != nil {
 		t.Fatal(err)
 	}
 	ask("of a bulk push", a.Push, map[push.Ordinal]bool{1: true, 2: false, 70_000: true, 70_001: true})

@@ -28,8 +28,8 @@ func testOwed(t *testing.T, p *Ports) {
 		t.Fatal(err)
 	}
 	want := []*push.Delivery{
-		{ID: ids[1], App: 1, Kind: push.Direct, Expires: all[1].Push.Expires, Payload: all[1].Payload},
-		{ID: ids[4], App: 1, Kind: push.Direct, Expires: all[4].Push.Expires, Payload: all[4].Payload},
+		{ID: ids[1], App: 1, Kind: push.Direct, Expires: all[1].Push.Expires, Payload: all[1].Payload, Rules: push.Rules{Silent: true}},
+		{ID: ids[4], App: 1, Kind: push.Direct, Expires: all[4].Push.Expires, Payload: all[4].Payload, Rules: push.Rules{Silent: true}},
 	}
 	same(t, "two, some skipped", got, want)
 }
@@ -182,7 +182,7 @@ func testWaiting(t *testing.T, p *Ports) {
 func testFull(t *testing.T, p *Ports) {
 	full := func(what string, app push.AppID, limit int, now time.Time, want int, devices ...push.Ordinal) {
 		t.Helper()
-		got, err := p.Inbox.Full(t.Context(), app, devices, limit, now)
+		got, err := p.Inboxes.Full(t.Context(), app, devices, limit, now)
 		if err != nil || got != want {
 			t.Errorf("%s: got %d, %v, want %d", what, got, err, want)
 		}

@@ -69,7 +69,7 @@ func testAcceptBulk(t *testing.T, p *Ports) {
 	same(t, "the push", got, want)
 	_, err = p.Record.Find(t.Context(), 2, want.ID)
 	fails(t, "find it in another app", err, push.NotFound, "")
-	newest, err := p.Record.Newest(t.Context())
+	newest, err := p.Pushes.Newest(t.Context())
 	if err != nil || newest != want.ID {
 		t.Errorf("newest: got %d, %v, want %d", newest, err, want.ID)
 	}
@@ -181,7 +181,7 @@ func testList(t *testing.T, p *Ports) {
 	var got []push.ID
 	next, pages := push.ID(0), 0
 	for {
-		page, after, err := p.Record.List(t.Context(), 1, next, 7)
+		page, after, err := p.Pushes.List(t.Context(), 1, next, 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +199,7 @@ func testList(t *testing.T, p *Ports) {
 		}
 	}
 	same(t, "all pages", got, want)
-	page, next, err := p.Record.List(t.Context(), 3, 0, 10)
+	page, next, err := p.Pushes.List(t.Context(), 3, 0, 10)
 	if err != nil || len(page) != 0 || next != 0 {
 		t.Errorf("an app without pushes: got %d, next %d, %v, want none", len(page), next, err)
 	}

@@ -257,7 +257,7 @@ func testRestart(t *testing.T, p *Ports) {
 		s := state{Owed1: owed(t, p, app.ID, 1, noon), Owed2: owed(t, p, app.ID, 2, noon), Live: live(t, p), Log: unfolded(t, p)}
 		var err error
 		s.Devices = find(t, p, app.ID, 1)
-		if s.Newest, err = p.Record.Newest(ctx); err != nil {
+		if s.Newest, err = p.Pushes.Newest(ctx); err != nil {
 			t.Fatal(err)
 		}
 		return s

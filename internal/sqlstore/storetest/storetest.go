@@ -24,8 +24,10 @@ import (
 var (
 	_ dispatch.Record        = (*sqlstore.Store)(nil)
 	_ dispatch.Inbox         = (*sqlstore.Store)(nil)
+	_ dispatch.Inboxes       = (*sqlstore.Store)(nil)
 	_ dispatch.Receipts      = (*sqlstore.Store)(nil)
 	_ dispatch.Bulk          = (*sqlstore.Store)(nil)
+	_ dispatch.Changing      = (*sqlstore.Store)(nil)
 	_ report.Store           = (*sqlstore.Store)(nil)
 	_ registry.AppStore      = (*sqlstore.Store)(nil)
 	_ registry.DeviceStore   = (*sqlstore.Store)(nil)
@@ -34,6 +36,7 @@ var (
 	_ registry.FileStore     = (*sqlstore.Store)(nil)
 	_ registry.ActivityStore = (*sqlstore.Store)(nil)
 	_ Meta                   = (*sqlstore.Store)(nil)
+	_ Pushes                 = (*sqlstore.Store)(nil)
 )
 
 // Meta is where the record keeps values that are not of one app, as the keyring needs it.
@@ -43,12 +46,24 @@ type Meta interface {
 	Empty(ctx context.Context) (bool, error)
 }
 
+// Pushes is how pushes are found, beside by their ids and keys.
+type Pushes interface {
+	Newest(ctx context.Context) (push.ID, error)
+	List(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Push, next push.ID, err error)
+	ByRequest(ctx context.Context, app push.AppID, requestID string) (push.Push, error)
+	CollapsedBy(ctx context.Context, p push.Push, o push.Ordinal) (push.ID, error)
+	Merged(ctx context.Context, p push.Push, o push.Ordinal) (bool, error)
+}
+
 // Ports are one record, as the rooms see it.
 type Ports struct {
 	Record   dispatch.Record
 	Inbox    dispatch.Inbox
+	Inboxes  dispatch.Inboxes
 	Receipts dispatch.Receipts
 	Bulk     dispatch.Bulk
+	Changing dispatch.Changing
+	Pushes   Pushes
 	Report   report.Store
 	Apps     registry.AppStore
 	Devices  registry.DeviceStore
@@ -57,6 +72,7 @@ type Ports struct {
 	Files    registry.FileStore
 	Activity registry.ActivityStore
 	Meta     Meta
+	Later
 
 	// Logged returns what the record has told of committed receipts, since it was opened.
 	Logged func() []push.Logged
@@ -84,8 +100,8 @@ func Open(t *testing.T, url string, opts *sqlstore.Options) *Ports {
 		logged = append(logged, row)
 	})
 	return &Ports{
-		Record: s, Inbox: s, Receipts: s, Bulk: s, Report: s, Apps: s, Meta: s,
-		Devices: s, Labels: s, Feed: s, Files: s, Activity: s,
+		Record: s, Inbox: s, Inboxes: s, Receipts: s, Bulk: s, Changing: s, Pushes: s, Report: s, Apps: s, Meta: s,
+		Devices: s, Labels: s, Feed: s, Files: s, Activity: s, Later: later(s),
 		Logged: func() []push.Logged {
 			mu.Lock()
 			defer mu.Unlock()
@@ -103,10 +119,7 @@ func Open(t *testing.T, url string, opts *sqlstore.Options) *Ports {
 
 // Test runs every suite. open returns an empty record.
 func Test(t *testing.T, open func(t *testing.T) *Ports) {
-	for _, suite := range []struct {
-		name string
-		run  func(t *testing.T, p *Ports)
-	}{
+	for _, suite := range append([]suite{
 		{"accept and find a direct push", testAcceptDirect},
 		{"accept and find a bulk push", testAcceptBulk},
 		{"a key is one push", testKeys},
@@ -155,7 +168,7 @@ func Test(t *testing.T, open func(t *testing.T) *Ports) {
 		{"a record has an id", testRecordID},
 		{"meta", testMeta},
 		{"a restart changes nothing", testRestart},
-	} {
+	}, append(lifeSuites, laterSuites...)...) {
 		t.Run(suite.name, func(t *testing.T) { suite.run(t, open(t)) })
 	}
 }

@@ -117,11 +117,15 @@ CREATE TABLE push (
     size    BIGINT NOT NULL, -- devices in the target
     target  BYTEA,             -- hash of the target, NULL until the push has begun
     reason  TEXT    NOT NULL,
+    cursor   BIGINT NOT NULL,
+    schedule BIGINT NOT NULL, -- 0 for none
+    collapse TEXT   NOT NULL, -- the collapse id, '' for none
     request BYTEA    NOT NULL  -- JSON
 );
 CREATE INDEX push_app ON push (app, id);
-CREATE INDEX push_live ON push (id) WHERE state IN ('scheduled', 'accepted', 'sending', 'done');
-CREATE INDEX push_over ON push (expires) WHERE state IN ('cancelled', 'expired', 'failed');
+CREATE INDEX push_live ON push (id) WHERE state IN ('open', 'scheduled', 'accepted', 'sending', 'paused', 'done');
+CREATE INDEX push_over ON push (expires) WHERE state IN ('cancelled', 'recalled', 'expired', 'failed');
+CREATE INDEX push_collapse ON push (app, collapse, start, id) WHERE collapse <> '';
 CREATE INDEX push_target ON push (target) WHERE target IS NOT NULL;
 
 CREATE TABLE target (
@@ -161,4 +165,31 @@ CREATE TABLE withdrawn (
     push BIGINT PRIMARY KEY,
     day  BIGINT NOT NULL, -- of the push's table
     mark BIGINT NOT NULL
+);
+
+-- The direct pushes that are paused.
+CREATE TABLE held (
+    push    BIGINT PRIMARY KEY,
+    app     BIGINT NOT NULL,
+    day     BIGINT NOT NULL, -- of the push's table
+    expires BIGINT NOT NULL  -- when the push does
+);
+CREATE INDEX held_expires ON held (expires);
+
+-- The ids of requests, and the pushes that were accepted for them.
+CREATE TABLE request (
+    app     BIGINT NOT NULL,
+    id      TEXT NOT NULL,
+    push    BIGINT NOT NULL,
+    expires BIGINT NOT NULL, -- when the row may go
+    PRIMARY KEY (app, id)
+);
+CREATE INDEX request_expires ON request (expires);
+
+-- What was used of quotas: one row a limit of an app.
+CREATE TABLE quota (
+    app    BIGINT NOT NULL,
+    name   TEXT NOT NULL,
+    packed BYTEA NOT NULL, -- see quota.pack
+    PRIMARY KEY (app, name)
 );

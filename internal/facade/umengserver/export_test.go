@@ -1,0 +1,4 @@
+package umengserver
+
+// UsesOf returns the quotas that a send is counted under.
+var UsesOf = usesOf
