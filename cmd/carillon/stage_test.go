@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os/exec"
 	"strconv"
@@ -56,7 +57,7 @@ func newStage(t *testing.T, database string) *stage {
 	if database == "postgres" {
 		c.Database = testpg.URL(t)
 	}
-	s, err := server.New(t.Context(), c, nil)
+	s, err := server.New(t.Context(), c, &server.Options{Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		t.Fatal(err)
 	}

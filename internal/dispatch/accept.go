@@ -53,7 +53,7 @@ func (d *Dispatcher) now() time.Time { return d.opts.Now().Truncate(time.Millise
 // accept makes p durable, directly or in bulk. fires is the occurrence that it is, if it is one.
 func (d *Dispatcher) accept(ctx context.Context, p push.Push, app push.App, fires *push.Occurrence) (push.Push, error) {
 	r := p.Request
-	named, few, err := d.resolve(ctx, &p)
+	named, strangers, few, err := d.resolve(ctx, r)
 	if err != nil {
 		return push.Push{}, err
 	}
@@ -66,7 +66,7 @@ func (d *Dispatcher) accept(ctx context.Context, p push.Push, app push.App, fire
 		a.Charges = push.Charges(r.Uses, app, p.Created)
 	}
 	if few && direct(r) && fires == nil {
-		a.Push.Kind = push.Direct
+		a.Push.Kind, a.Push.Unknown = push.Direct, strangers
 		return d.acceptDirect(ctx, &a, app, t, named)
 	}
 	if fires == nil && !d.sets.Room() {
@@ -187,24 +187,20 @@ func (d *Dispatcher) acceptBulk(ctx context.Context, a *push.Acceptance) (push.P
 	return p, nil
 }
 
-// resolve returns the devices that p names, if it names some and they are few enough for a direct push, and notes in p how
-// many names stand for none. NotFound if all do, unless p allows that.
-func (d *Dispatcher) resolve(ctx context.Context, p *push.Push) (named []push.Named, few bool, err error) {
-	r := p.Request
+// resolve returns the devices that r names, if it names some and they are few enough for a direct push, and how many names
+// stand for none. NotFound if all do, unless r allows that.
+func (d *Dispatcher) resolve(ctx context.Context, r push.Request) (named []push.Named, strangers int, few bool, err error) {
 	if !r.Audience.Named() {
-		return nil, false, nil
+		return nil, 0, false, nil
 	}
-	named, unknown, more, err := d.Audience.Resolve(ctx, r.App, r.Audience, push.MaxDirect)
+	named, strangers, more, err := d.Audience.Resolve(ctx, r.App, r.Audience, push.MaxDirect)
 	switch {
 	case err != nil || more:
-		return nil, false, push.Within("audience", err)
-	case nobody(r, len(named), unknown):
-		return nil, false, unknownTo(r.Audience)
+		return nil, 0, false, push.Within("audience", err)
+	case nobody(r, len(named), strangers):
+		return nil, 0, false, unknownTo(r.Audience)
 	}
-	if direct(r) {
-		p.Unknown = unknown
-	}
-	return named, true, nil
+	return named, strangers, true, nil
 }
 
 // nobody reports whether r is to be refused because its names stand for no device. What an alias or an account stands for

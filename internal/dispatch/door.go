@@ -2,7 +2,7 @@ package dispatch
 
 import (
 	"context"
-	"hash/maphash"
+	"hash/fnv"
 	"sync"
 
 	"github.com/carillonpush/carillon/internal/push"
@@ -131,7 +131,9 @@ func (d *Dispatcher) release(context.Context) {
 	d.Admission.Released(d.opts.Now(), d.Gateway.Wake)
 }
 
-var seed = maphash.MakeSeed()
-
 // hash spreads collapse ids over stripes.
-func hash(app push.AppID, id string) uint64 { return maphash.String(seed, id) ^ uint64(app) }
+func hash(app push.AppID, id string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return h.Sum64() ^ uint64(app)
+}

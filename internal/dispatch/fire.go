@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"time"
 
 	"github.com/carillonpush/carillon/internal/push"
 )
@@ -64,8 +65,9 @@ func (d *Dispatcher) Replace(ctx context.Context, app push.AppID, id push.ID, r 
 	if err := d.validate(ctx, r, a, now); err != nil {
 		return push.Push{}, push.Wrap(op, err)
 	}
-	p.Request, p.Start, p.Expires = r, r.Policy.Start(now).Truncate(0), expiry(r.Policy, a, now)
-	named, _, err := d.resolve(ctx, &p)
+	p.Request, p.Start = r, r.Policy.Start(now).Truncate(time.Millisecond) // as the record keeps it
+	p.Expires = expiry(r.Policy, a, now).Truncate(time.Millisecond)
+	named, _, _, err := d.resolve(ctx, r)
 	if err != nil {
 		return push.Push{}, push.Wrap(op, err)
 	}

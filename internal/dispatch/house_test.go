@@ -291,6 +291,14 @@ func (u *unsure) Begin(ctx context.Context, s push.Start) error {
 	return u.once("Begin", func() error { return u.Store.Begin(ctx, s) })
 }
 
+func (u *unsure) Load(ctx context.Context, app push.AppID, id push.ID) (row push.Live, err error) {
+	err = u.once("Load", func() error {
+		row, err = u.Store.Load(ctx, app, id)
+		return err
+	})
+	return row, err
+}
+
 func (u *unsure) Hold(ctx context.Context, app push.AppID, id push.ID, paused bool) error {
 	return u.once("Hold", func() error { return u.Store.Hold(ctx, app, id, paused) })
 }

@@ -107,6 +107,9 @@ func (d *Dispatcher) grow(ctx context.Context, b *bulk, a push.Audience) (added,
 	if err != nil {
 		return 0, 0, err
 	}
+	if err := d.makeRoom(ctx, b); err != nil {
+		return 0, 0, err
+	}
 	more, strangers, err := d.target(ctx, p.Request)
 	if err != nil {
 		return 0, 0, err
@@ -128,13 +131,10 @@ func (d *Dispatcher) grow(ctx context.Context, b *bulk, a push.Audience) (added,
 // growBy makes the devices of more that are not in b's target yet a part of it, and leaves those in more. The caller has
 // b's turn.
 func (d *Dispatcher) growBy(ctx context.Context, b *bulk, p push.Push, app push.App, more *ordset.Set, strangers int) (added int, err error) {
-	b.mu.RLock()
-	absent := b.absent
-	b.mu.RUnlock()
-	if b.in() != push.Open {
-		return 0, conflict("", "the push is "+string(b.in()))
+	if now := b.in(); now != push.Open {
+		return 0, conflict("", "the push is "+string(now))
 	}
-	if absent || !d.sets.Room() {
+	if !d.sets.Room() {
 		return 0, noRoom()
 	}
 	row, err := d.Bulk.Load(ctx, p.App, p.ID)
@@ -167,6 +167,10 @@ func (d *Dispatcher) growBy(ctx context.Context, b *bulk, p push.Push, app push.
 	}
 	g.Target, g.Totals = changed, growthTotals(p, app, row.Push, added, strangers)
 	if err := d.growRecord(ctx, g); err != nil {
+		if unknown(err) { // the record may have it in the target, so its target is read again
+			b.lack(true)
+			d.due(b)
+		}
 		return 0, err
 	}
 	// What is dropped is marked behind the commit: before it nobody of them is in the target. It is settled before they are

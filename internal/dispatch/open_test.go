@@ -145,6 +145,15 @@ func TestAnAdditionOfUnknownOutcome(t *testing.T) {
 	if _, added, _, err := h.AddTargets(ctx, theApp, p.ID, devices("a2")); err != nil || added != 1 {
 		t.Errorf("again: %d added, %v", added, err)
 	}
+	h.unsure.happens["Grow"], h.unsure.after = true, "Load" // and the look that follows fails, too
+	if _, _, _, err := h.AddTargets(ctx, theApp, p.ID, devices("a3")); !errors.Is(err, push.Unavailable) {
+		t.Errorf("one that nobody could confirm: %v, want unavailable", err)
+	}
+	h.unsure.after = ""
+	h.start()
+	if len(h.owed(3)) != 1 {
+		t.Errorf("it is found later: owed %v, want the push", h.owed(3))
+	}
 	h.unsure.happens["Move"] = true
 	if got, err := h.CloseOpen(ctx, theApp, p.ID); err != nil || got.State != push.Sending {
 		t.Errorf("CloseOpen: %s, %v", got.State, err)

@@ -135,11 +135,14 @@ func (d *Dispatcher) recallOf(ctx context.Context, p push.Push, from []push.Name
 	if p, err = d.Record.Find(ctx, p.App, p.ID); err != nil { // it may have begun, or ended, meanwhile
 		return nil, err
 	}
-	if p.Kind == push.Bulk && p.Target == 0 {
-		if from == nil && b != nil && !p.State.Final() {
-			return nil, d.endNow(ctx, b, push.Recalled)
+	if p.Kind == push.Bulk && p.Target == 0 { // it has reached nobody
+		switch {
+		case p.State.Final() || from != nil:
+			return nil, nil
+		case b == nil: // a schedule
+			return nil, conflict("", "nothing of the push was sent")
 		}
-		return nil, nil
+		return nil, d.endNow(ctx, b, push.Recalled)
 	}
 	r := push.Recalling{Push: p}
 	if from != nil {
@@ -200,6 +203,7 @@ func (d *Dispatcher) recallMessage(ctx context.Context, r *push.Recalling, app p
 		push.Is(push.WherePush{Push: p.ID, Mark: push.MarkTargeted}),
 		push.Or(
 			push.Is(push.WhereWithin{Event: push.EventActive, For: days * 24 * time.Hour}),
+			push.Is(push.WhereFlag{Flag: push.FlagOnline, Value: true}), // its activity may not be noted yet
 			push.Is(push.WherePush{Push: p.ID, Mark: push.MarkSent}),
 			push.Is(push.WherePush{Push: p.ID, Mark: push.MarkDelivered}),
 		),

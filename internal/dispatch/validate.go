@@ -55,7 +55,7 @@ func (d *Dispatcher) check(ctx context.Context, r push.Request, app push.App, no
 		return false, err
 	}
 	p := push.Push{App: r.App, Kind: push.Bulk, Request: r, Created: now, Start: r.Policy.Start(now), Expires: expiry(r.Policy, app, now)}
-	named, few, err := d.resolve(ctx, &p)
+	named, _, few, err := d.resolve(ctx, r)
 	if err != nil {
 		return false, err
 	}

@@ -141,5 +141,8 @@ func (d *Dispatcher) move(ctx context.Context, p push.Push, a push.Action, reaso
 
 // complete reports whether the first pass of b is over and nobody is owed it.
 func (d *Dispatcher) complete(b *bulk) bool {
-	return b.in() == push.Done && d.sets.Pending(b.push.App, b.push.ID) == 0
+	b.mu.RLock()
+	absent := b.absent
+	b.mu.RUnlock()
+	return b.in() == push.Done && !absent && d.sets.Pending(b.push.App, b.push.ID) == 0
 }

@@ -23,13 +23,15 @@ type house struct {
 	schedules   map[push.ID]push.Schedule
 	occurrences map[push.ID]push.Occurrence
 	pushes      map[push.ID]push.Push
-	keys        map[push.Key]claim
+	keys        map[string]claim  // by namespace and value
 	fired       []push.Occurrence // in order
 	sent        []push.Request    // what they sent
 	fireFails   func(push.Occurrence) error
 	endFails    error // of EndSchedule
 	addFails    error // AddSchedule commits, and says this
 }
+
+func name(k push.Key) string { return k.Namespace + "/" + k.Value }
 
 type claim struct {
 	id          push.ID
@@ -40,7 +42,7 @@ func newHouse(settings push.Settings, zone string) *house {
 	return &house{
 		apps:      map[push.AppID]push.App{1: {ID: 1, Name: "demo", TimeZone: zone, Settings: settings}},
 		schedules: map[push.ID]push.Schedule{}, occurrences: map[push.ID]push.Occurrence{},
-		pushes: map[push.ID]push.Push{}, keys: map[push.Key]claim{},
+		pushes: map[push.ID]push.Push{}, keys: map[string]claim{},
 	}
 }
 
@@ -128,11 +130,11 @@ func (h *house) AddSchedule(_ context.Context, s push.Schedule, all []push.Occur
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if k := s.Request.Key; !k.Zero() {
-		if c, ok := h.keys[k]; ok {
+		if c, ok := h.keys[name(k)]; ok {
 			p, err := h.find(c.id)
 			return p, true, err
 		}
-		h.keys[k] = claim{s.ID, s.Request.Fingerprint()}
+		h.keys[name(k)] = claim{s.ID, s.Request.Fingerprint()}
 	}
 	s.Request.Key = push.Key{} // it is not in the stored form
 	h.schedules[s.ID] = s
@@ -289,7 +291,7 @@ func (h *house) NextOccurrences(_ context.Context, yield func(push.Occurrence) e
 func (h *house) FindKey(_ context.Context, _ push.AppID, k push.Key) (push.Push, [32]byte, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, ok := h.keys[k]
+	c, ok := h.keys[name(k)]
 	if !ok {
 		return push.Push{}, [32]byte{}, notFound()
 	}
@@ -335,7 +337,7 @@ func (h *house) find(id push.ID) (push.Push, error) {
 func (h *house) Accept(_ context.Context, r push.Request) (push.Push, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c, ok := h.keys[r.Key]; ok && !r.Key.Zero() {
+	if c, ok := h.keys[name(r.Key)]; ok && !r.Key.Zero() {
 		return h.pushes[c.id], nil
 	}
 	h.ids++
@@ -344,7 +346,7 @@ func (h *house) Accept(_ context.Context, r push.Request) (push.Push, error) {
 		p.State, p.Start = push.Scheduled, *r.Policy.StartAt
 	}
 	if !r.Key.Zero() {
-		h.keys[r.Key] = claim{p.ID, r.Fingerprint()}
+		h.keys[name(r.Key)] = claim{p.ID, r.Fingerprint()}
 	}
 	h.pushes[p.ID] = p
 	return p, nil

@@ -89,7 +89,7 @@ func (s *Server) openHouse(ctx context.Context) error {
 		Observe:    dispatch.Observer{Accepted: s.metrics.pushAccepted, Settled: s.metrics.settled},
 	})
 	s.schedules = schedule.New(schedule.Ports{
-		Store: s.store, Occurrences: s.store, Pushes: s.dispatcher, App: s.registry.App, NextID: clock.Next,
+		Store: s.store, Occurrences: s.store, Record: s.store, Pushes: s.dispatcher, App: s.registry.App, NextID: clock.Next,
 	}, &schedule.Options{Log: s.log})
 	s.store.OnReceipts(func(row push.Logged) {
 		s.admission.Counted(row) // before the ledger, whose fold saves what was counted

@@ -20,7 +20,22 @@ var (
 	PackDevice     = packDevice
 	PackActive     = packActive
 	UnpackActive   = unpackActive
+	PackHappened   = packHappened
+	UnpackHappened = unpackHappened
+	PackTimes      = packTimes
+	UnpackTimes    = unpackTimes
+	AppendTrail    = appendTrail
+	EachTrail      = eachTrail
 )
+
+// RepackQuota unpacks a quota and packs it again.
+func RepackQuota(b []byte) ([]byte, error) {
+	q, err := unpackQuota(b)
+	if err != nil {
+		return nil, err
+	}
+	return q.pack(), nil
+}
 
 // A DeviceReader unpacks devices one after another, as a scan does.
 type DeviceReader struct {

@@ -175,3 +175,18 @@ func TestNoFieldOfARequestIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+func FuzzUnpackQuota(f *testing.F) {
+	f.Add([]byte{1, 0, 0})
+	f.Add([]byte{1, 2, 3, 200, 1, 5, 1, 20, 0, 3})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		packed, err := sqlstore.RepackQuota(b)
+		if err != nil {
+			return
+		}
+		again, err := sqlstore.RepackQuota(packed)
+		if err != nil || !slices.Equal(again, packed) {
+			t.Errorf("%x becomes %x, then %x, %v", b, packed, again, err)
+		}
+	})
+}

@@ -30,6 +30,9 @@ var packable = rapid.Custom(func(t *rapid.T) push.DeviceRow {
 	d.Epoch = rapid.Uint32().Draw(t, "epoch")
 	d.Test, d.Blacklisted = rapid.Bool().Draw(t, "test"), rapid.Bool().Draw(t, "blacklisted")
 	d.Registered, d.Bound, d.Unbound = moment.Draw(t, "registered"), moment.Draw(t, "bound"), moment.Draw(t, "unbound")
+	if changed := rapid.Int64Range(0, 1<<35).Draw(t, "changed"); changed > 0 {
+		d.Changed = time.Unix(changed, 0).UTC()
+	}
 	name := rapid.OneOf(rapid.SampledFrom([]string{"app_version", "city", "carrier"}), rapid.StringMatching(`[a-zA-Z0-9_.-]{1,64}`))
 	attributes := rapid.MapOfN(name, rapid.StringN(1, 256, 256), 0, 20).Draw(t, "attributes")
 	if len(attributes) > 0 {
@@ -125,9 +128,9 @@ func FuzzUnpackDevice(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	f.Add([]byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 4, 'c', 'i', 't', 'y', 1, 'x', 0}) // a name that has a shorter form
-	f.Add([]byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0})                          // one tag twice
-	f.Add([]byte{2})
+	f.Add([]byte{2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 4, 'c', 'i', 't', 'y', 1, 'x', 0}) // a name that has a shorter form
+	f.Add([]byte{2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0})                          // one tag twice
+	f.Add([]byte{3})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r sqlstore.DeviceReader
 		d, row, err := r.Device(b)
@@ -193,7 +196,7 @@ func benchDevice(o push.Ordinal) push.DeviceRow {
 	d.Tokens = map[string]push.Token{"fcm": {Token: fmt.Sprintf("%0100d", o)}}
 	d.Account = fmt.Sprintf("account %d", o)
 	d.Registered = time.UnixMilli(1_700_000_000_000 + int64(o)).UTC()
-	d.LastActive, d.Bound = d.Registered, d.Registered
+	d.LastActive, d.Bound, d.Changed = d.Registered, d.Registered, d.Registered.Truncate(time.Second)
 	copy(d.Install[:], fmt.Sprintf("%032x", uint64(o)*0x9e3779b97f4a7c15))
 	return d
 }

@@ -25,6 +25,7 @@ func device(app push.AppID, o push.Ordinal) push.DeviceRow {
 	d.PreviousID = fmt.Sprintf("old %d of %d", o, app)
 	d.Marks = push.Marks{Test: true, Badge: 4, Reset: true}
 	d.Registered, d.LastActive, d.Bound = noon, noon, noon.Add(-time.Hour)
+	d.Changed = noon.Truncate(time.Second)
 	copy(d.Install[:], fmt.Sprintf("install %d of %d", o, app))
 	return d
 }

@@ -1,11 +1,41 @@
 package storetest
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/carillonpush/carillon/internal/dispatch"
 	"github.com/carillonpush/carillon/internal/push"
+	"github.com/carillonpush/carillon/internal/sqlstore"
 )
+
+// The record keeps what these ports ask for.
+var (
+	_ dispatch.Inboxes  = (*sqlstore.Store)(nil)
+	_ dispatch.Bulk     = (*sqlstore.Store)(nil)
+	_ dispatch.Changing = (*sqlstore.Store)(nil)
+	_ Pushes            = (*sqlstore.Store)(nil)
+)
+
+// Pushes is how pushes are found, beside by their ids and keys.
+type Pushes interface {
+	Newest(ctx context.Context) (push.ID, error)
+	List(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Push, next push.ID, err error)
+	ByRequest(ctx context.Context, app push.AppID, requestID string) (push.Push, error)
+	CollapsedBy(ctx context.Context, p push.Push, o push.Ordinal) (push.ID, error)
+	Merged(ctx context.Context, p push.Push, o push.Ordinal) (bool, error)
+}
+
+// Life are the ports of pushes after they were accepted.
+type Life struct {
+	Inboxes  dispatch.Inboxes
+	Bulk     dispatch.Bulk
+	Changing dispatch.Changing
+	Pushes   Pushes
+}
+
+func life(s *sqlstore.Store) Life { return Life{Inboxes: s, Bulk: s, Changing: s, Pushes: s} }
 
 var lifeSuites = []suite{
 	{"a quota of a day", testQuotaDay},

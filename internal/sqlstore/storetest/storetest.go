@@ -24,10 +24,7 @@ import (
 var (
 	_ dispatch.Record        = (*sqlstore.Store)(nil)
 	_ dispatch.Inbox         = (*sqlstore.Store)(nil)
-	_ dispatch.Inboxes       = (*sqlstore.Store)(nil)
 	_ dispatch.Receipts      = (*sqlstore.Store)(nil)
-	_ dispatch.Bulk          = (*sqlstore.Store)(nil)
-	_ dispatch.Changing      = (*sqlstore.Store)(nil)
 	_ report.Store           = (*sqlstore.Store)(nil)
 	_ registry.AppStore      = (*sqlstore.Store)(nil)
 	_ registry.DeviceStore   = (*sqlstore.Store)(nil)
@@ -36,7 +33,6 @@ var (
 	_ registry.FileStore     = (*sqlstore.Store)(nil)
 	_ registry.ActivityStore = (*sqlstore.Store)(nil)
 	_ Meta                   = (*sqlstore.Store)(nil)
-	_ Pushes                 = (*sqlstore.Store)(nil)
 )
 
 // Meta is where the record keeps values that are not of one app, as the keyring needs it.
@@ -46,24 +42,11 @@ type Meta interface {
 	Empty(ctx context.Context) (bool, error)
 }
 
-// Pushes is how pushes are found, beside by their ids and keys.
-type Pushes interface {
-	Newest(ctx context.Context) (push.ID, error)
-	List(ctx context.Context, app push.AppID, before push.ID, limit int) (page []push.Push, next push.ID, err error)
-	ByRequest(ctx context.Context, app push.AppID, requestID string) (push.Push, error)
-	CollapsedBy(ctx context.Context, p push.Push, o push.Ordinal) (push.ID, error)
-	Merged(ctx context.Context, p push.Push, o push.Ordinal) (bool, error)
-}
-
 // Ports are one record, as the rooms see it.
 type Ports struct {
 	Record   dispatch.Record
 	Inbox    dispatch.Inbox
-	Inboxes  dispatch.Inboxes
 	Receipts dispatch.Receipts
-	Bulk     dispatch.Bulk
-	Changing dispatch.Changing
-	Pushes   Pushes
 	Report   report.Store
 	Apps     registry.AppStore
 	Devices  registry.DeviceStore
@@ -72,6 +55,7 @@ type Ports struct {
 	Files    registry.FileStore
 	Activity registry.ActivityStore
 	Meta     Meta
+	Life
 	Later
 
 	// Logged returns what the record has told of committed receipts, since it was opened.
@@ -100,8 +84,8 @@ func Open(t *testing.T, url string, opts *sqlstore.Options) *Ports {
 		logged = append(logged, row)
 	})
 	return &Ports{
-		Record: s, Inbox: s, Inboxes: s, Receipts: s, Bulk: s, Changing: s, Pushes: s, Report: s, Apps: s, Meta: s,
-		Devices: s, Labels: s, Feed: s, Files: s, Activity: s, Later: later(s),
+		Record: s, Inbox: s, Receipts: s, Report: s, Apps: s, Meta: s,
+		Devices: s, Labels: s, Feed: s, Files: s, Activity: s, Life: life(s), Later: later(s),
 		Logged: func() []push.Logged {
 			mu.Lock()
 			defer mu.Unlock()

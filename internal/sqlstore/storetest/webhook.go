@@ -221,9 +221,9 @@ func testBatchesOver(t *testing.T, p *Ports) {
 	w := addWebhook(t, p, 1)
 	dead, waiting := batch(w, time.Time{}, 1), batch(w, noon, 1)
 	fold(t, p, push.Fold{Batches: []push.Batch{dead, waiting}})
-	sweep(t, p, noon.Add(8*24*time.Hour - time.Millisecond))
+	sweep(t, p, noon.Add(8*24*time.Hour-time.Millisecond))
 	same(t, "before eight days are over", len(listBatches(t, p, w, false, 0, 10)), 2)
-	sweep(t, p, noon.Add(8 * 24 * time.Hour))
+	sweep(t, p, noon.Add(8*24*time.Hour))
 	left := listBatches(t, p, w, false, 0, 10)
 	if len(left) != 1 || left[0].Dead {
 		t.Errorf("after eight days: got %v, want the one that is not dead", left)
