@@ -116,7 +116,7 @@ func TestListenPrintsAndAcknowledges(t *testing.T) {
 		}
 	}
 	got := strings.Join(n.heard(), "; ")
-	if want := `connect d1 s1; event {"push":"5","event":"opened"}; ack 1; ack 2; disconnect`; got != want {
+	if want := `connect d1 s1; event {"push":"5","event":"opened"}; ack 1; ack 2; event {"push":"5","event":"recalled"}; disconnect`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -57,10 +57,10 @@ func (d *Dispatcher) start(ctx context.Context, k key) (paced *bulk, err error) 
 	case push.Open:
 		return nil, push.Wrap(op, d.firstAddition(ctx, b))
 	case push.Sending:
+		d.broadcast(ctx, b) // of a paced push: to those whose turn had come, and who came while it was paused
 		if b.rate > 0 {
 			return b, nil
 		}
-		d.broadcast(ctx, b)
 		return nil, push.Wrap(op, d.finish(ctx, b))
 	}
 	return nil, nil

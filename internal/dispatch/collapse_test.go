@@ -56,25 +56,23 @@ func TestANewerPushReplacesAnOlderOne(t *testing.T) {
 func TestPushesThatBeginAtOnceDoNotReplaceEachOther(t *testing.T) {
 	h := newHouse(t, t.TempDir(), newClock())
 	ctx := t.Context()
-	for range 5 {
+	for range 40 {
+		bulk := h.accept(collapsing(toAll()))
+		direct := collapsing(to("a0", "a1"))
+		direct.App = theApp
 		var wg sync.WaitGroup
-		for i := range 8 {
+		for range 2 {
 			wg.Go(func() {
-				r := to("a0", "a1")
-				if i%2 == 0 {
-					r = toAll()
-				}
-				r = collapsing(r)
-				r.App = theApp
-				p, err := h.Accept(ctx, r)
-				if err == nil && p.Kind == push.Bulk {
-					err = h.Start(ctx, theApp, p.ID)
-				}
-				if err != nil {
+				if _, err := h.Accept(ctx, direct); err != nil {
 					t.Error(err)
 				}
 			})
 		}
+		wg.Go(func() {
+			if err := h.Start(ctx, theApp, bulk.ID); err != nil {
+				t.Error(err)
+			}
+		})
 		wg.Wait()
 		if got := h.owed(0); len(got) != 1 {
 			t.Fatalf("device 0 is owed %v, want one push", got)

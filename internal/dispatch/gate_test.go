@@ -14,8 +14,8 @@ type gate struct {
 	mu        sync.Mutex
 	online    map[push.Ordinal]bool
 	posted    []posted
-	payloads  map[posted]string
-	times     []time.Time // of posted
+	payloads  map[posted]string // also says what a connection was sent: it skips that
+	times     []time.Time       // of posted
 	woken     []push.Ordinal
 	withdrawn map[push.ID]bool // for good
 	barriers  []barrier
@@ -60,8 +60,8 @@ func (g *gate) Wake(_ push.AppID, o push.Ordinal) {
 func (g *gate) Post(o push.Ordinal, d *push.Delivery) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.online[o] && !g.holds(o, d.ID) {
-		p := posted{o, d.ID}
+	p := posted{o, d.ID}
+	if _, sent := g.payloads[p]; g.online[o] && !sent && !g.holds(o, d.ID) {
 		g.posted, g.times = append(g.posted, p), append(g.times, time.Now())
 		g.payloads[p] = string(d.Payload)
 	}

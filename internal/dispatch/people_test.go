@@ -78,7 +78,7 @@ func (p *people) Resolve(_ context.Context, _ push.AppID, a push.Audience, limit
 		seen[i] = true
 		devices = append(devices, push.Named{
 			Ref:  push.Ref{App: theApp, Ordinal: push.Ordinal(i), Generation: 1, Platform: platformOf(n)},
-			Test: p.holds(i, flag(push.FlagTest)), Blacklisted: p.holds(i, flag(push.FlagBlacklisted)), Name: n,
+			Test: p.holds(i, flagged(push.FlagTest)), Blacklisted: p.holds(i, flagged(push.FlagBlacklisted)), Name: n,
 		})
 	}
 	if len(devices) > limit {
@@ -147,7 +147,7 @@ func (p *people) Tally(_ push.AppID, set *ordset.Set) push.Tally {
 	t := push.Tally{Platforms: map[push.Platform]int{}, Tokens: map[string]int{}}
 	for o := range set.All() {
 		t.Platforms[platformOf(names[o])]++
-		if p.holds(int(o), flag(push.FlagBlacklisted)) {
+		if p.holds(int(o), flagged(push.FlagBlacklisted)) {
 			t.Blacklisted++
 		}
 		if o >= 8 {
@@ -157,7 +157,7 @@ func (p *people) Tally(_ push.AppID, set *ordset.Set) push.Tally {
 	return t
 }
 
-func flag(f push.Flag) push.Where { return push.Is(push.WhereFlag{Flag: f, Value: true}) }
+func flagged(f push.Flag) push.Where { return push.Is(push.WhereFlag{Flag: f, Value: true}) }
 
 // holds evaluates w for one of the people.
 func (p *people) holds(i int, w push.Where) bool {

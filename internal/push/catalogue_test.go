@@ -14,6 +14,11 @@ func TestSettingsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, rows, _ := strings.Cut(string(b), "|---|---|---|\n")
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	if got, want := strings.Count(rows+"\n", "\n"), len(push.Catalogue()); got != want {
+		t.Errorf("docs/settings.md lists %d settings, want %d", got, want)
+	}
 	for _, s := range push.Catalogue() {
 		line := "| `" + s.Key + "` | `" + s.Default + "` | " + s.Doc + " |\n"
 		if s.Default == "" {

@@ -266,30 +266,6 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-func TestStatesFollowEachOther(t *testing.T) {
-	all := []push.State{push.Scheduled, push.Accepted, push.Sending, push.Done, push.Cancelled, push.Expired, push.Failed}
-	var may []string
-	for _, from := range all {
-		for _, to := range all {
-			if from.May(to) {
-				may = append(may, fmt.Sprintf("%s → %s", from, to))
-			}
-		}
-		if final := from == push.Cancelled || from == push.Expired || from == push.Failed; from.Final() != final {
-			t.Errorf("%s is final: got %v, want %v", from, from.Final(), final)
-		}
-	}
-	want := []string{
-		"scheduled → accepted", "scheduled → sending", "scheduled → cancelled", "scheduled → expired", "scheduled → failed",
-		"accepted → sending", "accepted → cancelled", "accepted → expired", "accepted → failed",
-		"sending → done", "sending → cancelled", "sending → expired", "sending → failed",
-		"done → cancelled", "done → expired",
-	}
-	if diff := cmp.Diff(want, may); diff != "" {
-		t.Errorf("transitions (-want +got):\n%s", diff)
-	}
-}
-
 func TestWhatWasDeliveredWasNotDropped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var m push.Marked

@@ -204,7 +204,7 @@ func (f *fold) tell(r push.Receipt, at time.Time) {
 func (f *fold) hears(app push.AppID) bool {
 	heard, known := f.heard[app]
 	if !known {
-		heard = f.opts.Happened != nil || len(f.opts.Wanted(app)) > 0
+		heard = f.opts.Happened != nil && f.opts.Followed(app) || len(f.opts.Wanted(app)) > 0
 		f.heard[app] = heard
 	}
 	return heard

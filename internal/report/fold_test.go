@@ -229,3 +229,20 @@ func TestTotals(t *testing.T) {
 		})
 	}
 }
+
+// What nobody follows and no webhook wants is not collected.
+func TestFollowed(t *testing.T) {
+	store := newMemStore(direct)
+	followed, told := false, 0
+	ledger := report.New(store, store, &report.Options{
+		Followed: func(push.AppID) bool { return followed },
+		Happened: func(_ push.AppID, all []push.Happening) { told += len(all) },
+	})
+	for o, want := range []int{0, 1} {
+		ledger.Apply(store.commit(receipt(direct, push.Ordinal(o), push.MarkDelivered)))
+		if err := ledger.Fold(t.Context()); err != nil || told != want {
+			t.Errorf("followed %v: %v, told %d, want %d", followed, err, told, want)
+		}
+		followed = true
+	}
+}

@@ -35,6 +35,8 @@ type Options struct {
 	Batched func(app push.AppID, id push.WebhookID)
 	// Happened is called after a commit with what was new in it, in order of time. Nil does nothing. It does no I/O.
 	Happened func(app push.AppID, all []push.Happening)
+	// Followed reports whether Happened is of use for app now; if not, what happens is not collected for it. Nil: it always is.
+	Followed func(app push.AppID) bool
 	// Zone returns the time zone of app, in which totals have days. Nil is UTC.
 	Zone func(app push.AppID) *time.Location
 }
@@ -127,6 +129,9 @@ func (o *Options) fill() {
 	}
 	if o.Batched == nil {
 		o.Batched = func(push.AppID, push.WebhookID) {}
+	}
+	if o.Followed == nil {
+		o.Followed = func(push.AppID) bool { return true }
 	}
 	if o.Zone == nil {
 		o.Zone = func(push.AppID) *time.Location { return time.UTC }

@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/carillonpush/carillon/sdk/device"
 )
 
 // A client speaks native REST as an administrator.
@@ -72,14 +76,50 @@ type card struct {
 // createApp makes an app that takes registrations as fast as a test makes them.
 func (c client) createApp(t *testing.T, name string) card {
 	t.Helper()
+	return c.createAppWith(t, name, "", nil)
+}
+
+// createAppWith is createApp with a time zone, "" for the default, and settings of its own.
+func (c client) createAppWith(t *testing.T, name, zone string, settings map[string]string) card {
+	t.Helper()
+	all := map[string]string{"device.registrations_per_minute": "0"}
+	maps.Copy(all, settings)
+	body := map[string]any{"name": name, "settings": all}
+	if zone != "" {
+		body["time_zone"] = zone
+	}
 	var made card
-	err := c.call(t.Context(), "POST", "/v1/apps", nil, map[string]any{
-		"name": name, "settings": map[string]string{"device.registrations_per_minute": "0"},
-	}, &made)
-	if err != nil {
+	if err := c.call(t.Context(), "POST", "/v1/apps", nil, body, &made); err != nil {
 		t.Fatal(err)
 	}
 	return made
+}
+
+// register registers n devices of an app, several at a time.
+func (c client) register(t *testing.T, app card, n int) []device.Identity {
+	t.Helper()
+	const atOnce = 8
+	ids := make([]device.Identity, n)
+	var wg sync.WaitGroup
+	for w := range atOnce {
+		wg.Go(func() {
+			for i := w; i < n; i += atOnce {
+				id, err := device.Register(t.Context(), c.base, device.Registration{
+					AppKey: app.Device.AppKey, AppSecret: app.Device.AppSecret, Platform: "android", InstallID: fmt.Sprintf("install-of-device-%d", i),
+				}, nil)
+				if err != nil {
+					t.Errorf("register: %v", err)
+					return
+				}
+				ids[i] = id
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return ids
 }
 
 // push sends a push under an idempotency key and returns its id.

@@ -181,29 +181,10 @@ type crashFleet struct {
 
 func newCrashFleet(t *testing.T, n *killed) *crashFleet {
 	f := &crashFleet{
-		t: t, node: n, client: client{base: "http://" + n.config.HTTP, token: n.token}, ids: make([]device.Identity, crashDevices),
+		t: t, node: n, client: client{base: "http://" + n.config.HTTP, token: n.token},
 		got: make([]map[string]int, crashDevices), promised: make([]map[string]bool, crashDevices), cancelled: map[string]bool{},
 	}
-	card := f.client.createApp(t, "crash")
-	var wg sync.WaitGroup
-	for w := range 8 {
-		wg.Go(func() {
-			for i := w; i < crashDevices; i += 8 {
-				id, err := device.Register(t.Context(), f.client.base, device.Registration{
-					AppKey: card.Device.AppKey, AppSecret: card.Device.AppSecret, Platform: "android", InstallID: fmt.Sprintf("install-of-device-%d", i),
-				}, nil)
-				if err != nil {
-					t.Errorf("register: %v", err)
-					return
-				}
-				f.ids[i] = id
-			}
-		})
-	}
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
+	f.ids = f.client.register(t, f.client.createApp(t, "crash"), crashDevices)
 	for i := range crashDevices {
 		f.got[i], f.promised[i] = map[string]int{}, map[string]bool{}
 	}

@@ -129,6 +129,7 @@ func (s *Server) openReport() {
 		BeforeFold: s.admission.Save,
 		Wanted:     s.webhooks.Wanted,
 		Happened:   s.webhooks.Happened,
+		Followed:   s.webhooks.Followed,
 		Batched:    s.webhooks.Batched,
 		Zone: func(app push.AppID) *time.Location {
 			found, _ := s.registry.App(app) // one that is gone has the zone of those that name none

@@ -36,9 +36,10 @@ type deviceChange struct {
 // "tags" if a tag's name or id is taken; NotFound if a device of Save is not there, with Field "app" if the app is not,
 // "aliases[i]" if a device that is to be given an alias is not registered; TooMany with Field "aliases[i]" if an edit is against
 // the limits; Unavailable with push.ErrNotQueued if devices are added and the disk's reserve is reached. An ordinal of a removed
-// device may be added again with a later generation. A device that is removed loses its aliases. A device is never less recently active than the
-// record has it. A device may take over the install, or the id at an earlier provider, of another in the same change that
-// does not keep it. Devices that are registered or removed by it are counted under c.Today. The slices of c must not change until ChangeDevices returns, and if ctx has ended not even then.
+// device may be added again with a later generation. A device that is removed loses its aliases. A device is never less
+// recently active than the record has it. A device may take over the install, or the id at an earlier provider, of another in
+// the same change that does not keep it. Devices that become registered, or cease to be, are counted under c.Today in the same
+// commit. The slices of c must not change until ChangeDevices returns, and if ctx has ended not even then.
 func (s *Store) ChangeDevices(ctx context.Context, c push.DeviceChange) error {
 	const op = "sqlstore.ChangeDevices"
 	d, err := prepareChange(&c)

@@ -298,3 +298,46 @@ func BenchmarkFoldBulk(b *testing.B) {
 		b.ReportMetric(float64(b.N)*receipts/b.Elapsed().Seconds(), "receipts/s")
 	})
 }
+
+// TestBatchesOfNobodyAreSwept has a removal of a webhook end before its batches were removed.
+func TestBatchesOfNobodyAreSwept(t *testing.T) {
+	databases(t, func(t *testing.T, url string) {
+		s, err := sqlstore.Open(t.Context(), url, &sqlstore.Options{Reserve: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		newApp(t, s)
+		now := time.Now()
+		var hooks []push.WebhookID
+		var f push.Fold
+		for range 3 {
+			w, err := s.AddWebhook(t.Context(), push.Webhook{App: 1, URL: "http://example.com/"}, 9)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hooks = append(hooks, w.ID)
+			for range 100 {
+				f.Batches = append(f.Batches, push.Batch{App: 1, Webhook: w.ID, Created: now, Next: now})
+			}
+		}
+		if err := s.Fold(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		alter(t, url, fmt.Sprintf("DELETE FROM webhook WHERE id <> %d", hooks[1]))
+		if due, err := s.DueBatches(t.Context(), hooks[0], now, 9); err != nil || len(due) != 0 {
+			t.Errorf("due of a webhook that has gone: got %d, %v, want none", len(due), err)
+		}
+		for range 12 { // each begins with another part, and has little time
+			if _, err := s.Sweep(t.Context(), now, 9); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, want := range []int{0, 100, 0} {
+			left, err := s.ListBatches(t.Context(), hooks[i], false, 0, 1000)
+			if err != nil || len(left) != want {
+				t.Errorf("batches of webhook %d: got %d, %v, want %d", hooks[i], len(left), err, want)
+			}
+		}
+	})
+}

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -172,5 +173,72 @@ func TestADamagedQuota(t *testing.T) {
 				t.Errorf("the row is %q: got %v, want it accepted", packed, err)
 			}
 		}
+	})
+}
+
+// rowsOf returns how many rows a table of the record at url has.
+func rowsOf(t *testing.T, url, table string) (n int) {
+	t.Helper()
+	driver := "sqlite"
+	if strings.HasPrefix(url, "postgres://") {
+		driver = "pgx"
+	}
+	db, err := sql.Open(driver, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", table, err)
+	}
+	return n
+}
+
+func TestADeletedAppLeavesNothingOfItsPushes(t *testing.T) {
+	databases(t, func(t *testing.T, url string) {
+		s := open(t, url, nil)
+		newApp(t, s)
+		now := time.Now()
+		a := benchPush(1, 256, now)
+		a.Push.Request.RequestID, a.Push.Request.Key = "r", push.Key{Namespace: "n", Value: "k"}
+		a.Charges = []push.Charge{{Name: "q", Field: "x", N: 1, Limit: 1, Window: time.Hour}}
+		a.Personal = map[push.Ordinal][]byte{a.Targets[0]: []byte("1")}
+		b := benchPush(2, 256, now)
+		b.Push.Kind, b.Push.State, b.Targets, b.Totals, b.Personal = push.Bulk, push.Open, nil, nil, map[push.Ordinal][]byte{5: []byte("1")}
+		for _, one := range []*push.Acceptance{a, b} {
+			if _, _, err := s.Accept(t.Context(), one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Hold(t.Context(), 1, a.Push.ID, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Grow(t.Context(), push.Growth{App: 1, ID: b.Push.ID, Target: chunksOf(t, 5), Count: 1}); err != nil {
+			t.Fatal(err)
+		}
+		day := push.DayOf(a.Push.Expires).String()
+		tables := map[string]int{
+			"direct_v1_" + day: 1, "inbox_v1_" + day: 1, "body_v1_" + day: 1, "personal_v1_" + day: 2,
+			"push": 1, "target": 1, "held": 1, "request": 1, "quota": 1, "dedupe": 1,
+		}
+		for table, want := range tables {
+			if got := rowsOf(t, url, table); got != want {
+				t.Errorf("%s has %d rows, want %d", table, got, want)
+			}
+		}
+		if err := s.DeleteApp(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "everything is removed", func() bool {
+			if _, err := s.Sweep(t.Context(), now, 1000); err != nil {
+				t.Fatal(err)
+			}
+			for table := range tables {
+				if rowsOf(t, url, table) > 0 {
+					return false
+				}
+			}
+			return true
+		})
 	})
 }

@@ -76,9 +76,10 @@ func sweepKey(day push.Day) string { return "sweep/" + day.String() }
 
 // Sweep removes rows that expired before now, at most limit, marks them MarkExpired in the same commit, and returns how
 // many; fewer than limit means that none is left. Then it also tidies up, for a part of a second; what remains is the next
-// sweep's. What is tidied: days that are over by more than a day (of direct pushes and their outcomes: by more than
-// Options.Keep), bulk pushes that are over and expired longer than Options.Keep ago, dedupe keys that have expired, targets
-// that no live push has, the change feed beyond its last 30 days, and what deleted apps have left.
+// sweep's. What is tidied: days that are over by more than a day (of direct pushes, outcomes and trails: by more than
+// Options.Keep), bulk pushes that are over and expired longer than Options.Keep ago, schedules that ended longer than that ago,
+// dedupe keys and ids of requests that have expired, targets that no live push has, the change feed beyond its last 30 days,
+// batches that have been dead for 8 days, caps and sets of active devices of past days, and what deleted apps have left.
 func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
 	s.sweeper.one.Lock()
 	defer s.sweeper.one.Unlock()

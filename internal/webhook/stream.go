@@ -40,6 +40,13 @@ func (w *Webhooks) Happened(app push.AppID, all []push.Happening) {
 	}
 }
 
+// Followed reports whether anybody follows app. It does no I/O.
+func (w *Webhooks) Followed(app push.AppID) bool {
+	w.stream.mu.RLock()
+	defer w.stream.mu.RUnlock()
+	return len(w.stream.followers[app]) > 0
+}
+
 // offer has all wait for f, or cuts f off if that would be more than buffer.
 func (f *follower) offer(all []push.Happening, buffer int) {
 	if len(f.wants.Events) > 0 {

@@ -144,8 +144,14 @@ func TestTooManyFollowers(t *testing.T) {
 			t.Errorf("the second: %v, want too many", err)
 		}
 		f.end(t)
+		if h.Followed(1) {
+			t.Error("somebody follows after the only one has ended")
+		}
 		f = follow(h, 1) // there is room again
 		synctest.Wait()
+		if !h.Followed(1) || h.Followed(2) {
+			t.Errorf("followed: %v and %v, want app 1 alone", h.Followed(1), h.Followed(2))
+		}
 		f.end(t)
 	})
 }

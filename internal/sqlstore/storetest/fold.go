@@ -125,7 +125,7 @@ func testTrails(t *testing.T, p *Ports) {
 		}})
 	}
 	p = p.Reopen(t)
-	for _, o := range []push.Ordinal{0, 1, 9, 12, 48, 1500, 2999, 3<<16 | 0, 3<<16 | 1} {
+	for _, o := range []push.Ordinal{0, 1, 9, 12, 48, 1500, 2999, 3 << 16, 3<<16 | 1} {
 		seen := push.Marked(0)
 		var first []push.Timed
 		for _, w := range want[o] {
