@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the scenarios of `carillon bench` against nodes of their own, one after the other, and the Go benchmarks of the hot
-# paths. Results go to bench/out: NAME.txt for people, NAME.json for programs. It ends by itself, in about eight minutes.
+# paths. Results go to bench/out: NAME.txt for people, NAME.json for programs. It ends by itself, in about nine minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=bench/out
@@ -29,5 +29,8 @@ go run ./bench/peer "$out" | tee "$out/ratios.txt"
 echo "== the audience index, and the same questions as SQL: two minutes"
 go run ./bench/audience --devices 10000000 --out "$out/audience.json" | tee "$out/audience.txt"
 
+echo "== the sets of live pushes, and asking each push one by one: a minute"
+go run ./bench/live --out "$out/live.json" | tee "$out/live.txt"
+
 echo "== Go benchmarks"
-go test -run '^$' -bench . -benchmem -benchtime 1s ./internal/mqtt ./internal/audience ./internal/gateway ./internal/sqlstore ./internal/registry ./internal/restserver | tee "$out/go.txt"
+go test -run '^$' -bench . -benchmem -benchtime 1s ./internal/mqtt ./internal/audience ./internal/live ./internal/gateway ./internal/sqlstore ./internal/registry ./internal/restserver | tee "$out/go.txt"

@@ -8,9 +8,11 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/carillonpush/carillon/internal/live"
+	"github.com/carillonpush/carillon/internal/ordset"
 	"github.com/carillonpush/carillon/internal/push"
 )
 
@@ -45,6 +47,12 @@ func measure(ctx context.Context, o options, r *result) error {
 	for i, all := range begins {
 		r.Begin = append(r.Begin, begun{kinds[i], latencyOf(all)})
 	}
+	nothing := ordset.Of(c.nothing...)
+	for i := range o.pushes {
+		pending := s.PendingSet(app, push.ID(i+1))
+		pending.Intersect(nothing)
+		s.SettleAll(app, push.ID(i+1), pending)
+	}
 	began := time.Now()
 	s.Tidy()
 	r.Tidy = ms(time.Since(began))
@@ -54,6 +62,9 @@ func measure(ctx context.Context, o options, r *result) error {
 	var each []*single
 	err = c.stream(o, func(p live.Push) error {
 		p.Target.Compact()
+		done := nothing.Clone()
+		done.Intersect(p.Target)
+		p.Settled.Union(done)
 		each = append(each, &single{id: p.ID, target: p.Target, settled: p.Settled})
 		return ctx.Err()
 	})
@@ -76,21 +87,36 @@ func measure(ctx context.Context, o options, r *result) error {
 			}
 		}
 		a := asked{Name: crowd.name, Owed: len(askEach(crowd.devices[0]))}
-		a.Together, a.Wait = together(crowd.devices, ask)
+		a.Together, a.Wait, a.Processor = together(rounds, crowd.devices, ask)
 		a.Alone = alone(crowd.devices, ask)
-		a.EachTogether, _ = together(crowd.devices, askEach)
-		a.EachAlone = alone(crowd.devices, askEach)
+		a.EachTogether, _, a.EachProcessor = together(eachRounds, crowd.devices, askEach)
+		a.EachAlone = alone(crowd.devices[:(len(crowd.devices)+eachOf-1)/eachOf], askEach)
 		r.Asked = append(r.Asked, a)
 	}
 	receipts(o, s, r)
 	return refused(ctx, o, s, r)
 }
 
-// rounds is how often a crowd connects.
-const rounds = 30
+// How often a crowd connects. Asking one by one takes seconds: of those who ask alone a part is enough, too.
+const (
+	rounds     = 30
+	eachRounds = 3
+	eachOf     = 10
+)
 
-// together has a crowd ask at once, again and again. It returns how long it takes, by device, and how long each waits.
-func together(crowd []push.Ordinal, ask func(push.Ordinal) []push.ID) (device, wait latency) {
+// processor returns how much time of processors this process has used.
+func processor() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err) // Linux knows it
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// together has a crowd ask at once, again and again. It returns how long it takes, by device, how long each waits, and how much
+// of a processor's time a device takes, in µs.
+func together(rounds int, crowd []push.Ordinal, ask func(push.Ordinal) []push.ID) (device, wait latency, used float64) {
+	before := processor()
 	var all, waits []time.Duration
 	for range rounds {
 		waited := make([]time.Duration, len(crowd))
@@ -106,7 +132,8 @@ func together(crowd []push.Ordinal, ask func(push.Ordinal) []push.ID) (device, w
 		all = append(all, time.Since(start)/time.Duration(len(crowd)))
 		waits = append(waits, waited...)
 	}
-	return latencyOf(all), latencyOf(waits)
+	used = float64((processor() - before).Nanoseconds()) / 1000 / float64(rounds*len(crowd))
+	return latencyOf(all), latencyOf(waits), used
 }
 
 // alone has the devices of a crowd ask one after the other. What takes less than the clock can tell is asked for as one.

@@ -44,11 +44,11 @@ func target(r *rand.Rand, i, devices int) *ordset.Set {
 	return b.Set()
 }
 
-// crowds are devices that connect together. All of them are settled for some pushes.
+// crowds are devices that connect together.
 type crowds struct {
 	newest  []push.Ordinal // owed the newest push only
 	much    []push.Ordinal // nothing is settled
-	nothing []push.Ordinal // everything is settled
+	nothing []push.Ordinal // everything is settled, after all pushes have begun
 }
 
 // choose draws crowds of so many devices each.
@@ -69,11 +69,10 @@ func choose(r *rand.Rand, devices, together int) crowds {
 func (c *crowds) stream(o options, yield func(p live.Push) error) error {
 	r := rand.New(rand.NewPCG(o.seed, 1))
 	settled := ordset.Of(c.newest...)
-	settled.Union(ordset.Of(c.nothing...))
 	for i := range o.pushes {
 		p := live.Push{App: app, ID: push.ID(i + 1), Released: push.Everybody}
 		if i == o.pushes-1 {
-			p.Target, p.Settled = target(r, 0, o.devices), ordset.Of(c.nothing...)
+			p.Target, p.Settled = target(r, 0, o.devices), new(ordset.Set)
 		} else {
 			p.Target, p.Settled = target(r, i, o.devices), settled.Clone()
 			p.Settled.Intersect(p.Target)

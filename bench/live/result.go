@@ -49,6 +49,9 @@ type asked struct {
 	Alone        latency `json:"alone"`
 	EachTogether latency `json:"one_by_one_together"`
 	EachAlone    latency `json:"one_by_one_alone"`
+
+	Processor     float64 `json:"together_cpu_us"` // a device
+	EachProcessor float64 `json:"one_by_one_together_cpu_us"`
 }
 
 // A latency is in milliseconds.
@@ -77,12 +80,11 @@ func (r *result) write(w io.Writer) {
 	for _, b := range r.Begin {
 		fmt.Fprintf(w, "%-28s %10.3f %9.3f\n", b.Kind, b.Took.P50, b.Took.P99)
 	}
-	fmt.Fprintf(w, "\nwhat a device takes, p50 in µs, alone and of %d that come together; p99 of how long one of them waits, ms\n\n", r.Together)
-	fmt.Fprintf(w, "%-28s %6s %10s %10s %10s %14s %10s %8s\n", "devices that are", "owed", "alone", "together", "waits", "one by one", "together", "ratio")
+	fmt.Fprintf(w, "\nwhat a device takes, p50 in µs, alone and of %d that come together, and of that the processors' time; p99 of how long one of\nthem waits, ms; and the same asked one by one\n\n", r.Together)
+	fmt.Fprintf(w, "%-26s %4s %9s %9s %8s %8s | %9s %9s %8s\n", "devices that are", "owed", "alone", "together", "CPU", "waits", "alone", "together", "CPU")
 	for _, a := range r.Asked {
-		fmt.Fprintf(w, "%-28s %6d %10.3f %10.3f %10.1f %14.3f %10.3f %8.1f\n", a.Name, a.Owed,
-			1000*a.Alone.P50, 1000*a.Together.P50, a.Wait.P99, 1000*a.EachAlone.P50, 1000*a.EachTogether.P50,
-			a.EachTogether.P50/max(a.Together.P50, 1e-6))
+		fmt.Fprintf(w, "%-26s %4d %9.3f %9.1f %8.1f %8.1f | %9.1f %9.1f %8.1f\n", a.Name, a.Owed,
+			1000*a.Alone.P50, 1000*a.Together.P50, a.Processor, a.Wait.P99, 1000*a.EachAlone.P50, 1000*a.EachTogether.P50, a.EachProcessor)
 	}
 }
 

@@ -76,7 +76,10 @@ func (d *Dispatcher) finish(ctx context.Context, b *bulk) error {
 	ctx, cancel := patient(ctx)
 	defer cancel()
 	if b.rate > 0 {
-		if err := d.Changing.Advance(ctx, p.App, p.ID, push.Everybody); err != nil {
+		switch err := d.Changing.Advance(ctx, p.App, p.ID, push.Everybody); {
+		case is(err, push.NotFound):
+			return d.follow(ctx, b)
+		case err != nil:
 			return err
 		}
 		d.sets.Release(p.App, p.ID, push.Everybody)

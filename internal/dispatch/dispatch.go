@@ -100,6 +100,9 @@ func New(p Ports, opts *Options) *Dispatcher {
 	return d
 }
 
+// LiveBytes returns what the sets of live pushes take of Options.LiveMemory.
+func (d *Dispatcher) LiveBytes() int64 { return d.sets.Used() }
+
 // Load reads from the record which pushes are live or paused, and for which devices rows wait.
 func (d *Dispatcher) Load(ctx context.Context) error {
 	const op = "dispatch.Load"

@@ -36,7 +36,6 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 func (d *Dispatcher) Unfinished() int { return len(d.bulks.filter((*bulk).unfinished)) }
 
 // Used returns the bytes of the live sets.
-func (d *Dispatcher) Used() int64 { return d.sets.Used() }
 
 // Plan is the planner of a pass alone.
 type Plan struct{ *pacer }

@@ -187,7 +187,7 @@ func TestNoRoomAmongTheLive(t *testing.T) {
 	if found, _ := h.report(p.ID); found.State != push.Done || len(h.allOwed(p.ID)) != 9 {
 		t.Errorf("got %s, owed to %v, want it sent", found.State, h.allOwed(p.ID))
 	}
-	used := h.Used()
+	used := h.LiveBytes()
 	h.close()
 
 	h = newHouseOf(t, dir, h.clock, used)
@@ -211,7 +211,7 @@ func TestWhatHasBegunWaitsForRoomAfterARestart(t *testing.T) {
 	h := newHouse(t, dir, newClock())
 	first := h.accept(toAll())
 	h.start()
-	used := h.Used()
+	used := h.LiveBytes()
 	odd := push.Is(push.WhereTag("odd"))
 	r := toAll()
 	r.Audience = push.Audience{Where: &odd}

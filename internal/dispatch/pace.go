@@ -131,6 +131,9 @@ func (d *Dispatcher) walk(ctx context.Context, b *bulk) (done bool) {
 		case <-ctx.Done():
 			return false
 		case got := <-ahead:
+			if ctx.Err() != nil { // it may not be committed
+				return false
+			}
 			asked, last = false, len(got) < slice
 			if len(got) > 0 {
 				ready, from = append(ready, got...), after(got[len(got)-1])
@@ -169,7 +172,7 @@ func (d *Dispatcher) commitAhead(ctx context.Context, b *bulk, from push.Ordinal
 	next := d.sets.Next(b.push.App, b.push.ID, from, n)
 	for len(next) > 0 {
 		err := d.Changing.Advance(ctx, b.push.App, b.push.ID, after(next[len(next)-1]))
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || is(err, push.NotFound) { // it has gone with its app: nobody is owed it
 			break
 		}
 		d.opts.Log.Warn("a paced push stands still, will be tried again", "push", b.push.ID, "err", err)

@@ -139,6 +139,7 @@ func (d *Dispatcher) follow(ctx context.Context, b *bulk) error {
 	switch {
 	case is(err, push.NotFound) || err == nil && p.State.Final():
 		d.Gateway.Withdraw(b.push.App, b.push.ID, nil, b.push.Expires)(true)
+		b.enter(p.State) // whoever paces it stops
 		d.forget(b)
 		return nil
 	case err != nil:

@@ -32,6 +32,7 @@ func (d *Dispatcher) over(p push.Push) {
 	d.Gateway.Withdraw(p.App, p.ID, nil, p.Expires)(true)
 	d.held.remove(p.App, p.ID, true)
 	if b != nil {
+		b.enter(p.State)
 		d.forget(b)
 	}
 }

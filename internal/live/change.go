@@ -121,7 +121,12 @@ func (s *Sets) aim(a *app, id push.ID, l *live, aims []aim) {
 			s.give(p.target)
 			p.target = t.target
 			p.form(&settled)
-			s.owing(c, t.target)
+			if p.settled == nil {
+				s.owing(c, t.target)
+			} else if p.settled != everyone { // many are, when pushes are live again after a restart
+				p.leave(&settled)
+				s.owing(c, settled.Container())
+			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -157,7 +158,7 @@ func (s *Sets) tidy(c *chunk) {
 	c.since = new(ordset.Words)
 	c.mu.Unlock()
 
-	w := c.pending(owed.Len())
+	w := c.pending(owed)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,12 +167,15 @@ func (s *Sets) tidy(c *chunk) {
 	s.owe(c, w.Container())
 }
 
-// pending returns who is pending of any part; they are most at most. It does not hold the lock all the time. The newest
-// pushes come first: of them more are pending, so that it is known soon if the superset is not to shrink.
-func (c *chunk) pending(most int) *ordset.Words {
-	const slice = 256
+// pending returns who of owed is pending of any part. It does not hold the lock all the time. The newest pushes come first: of
+// them most are pending. Those who are in doubt after them are looked for in the others, once they are few.
+func (c *chunk) pending(owed *ordset.Container) *ordset.Words {
+	const slice, few = 256, 1024
 	all, one := new(ordset.Words), new(ordset.Words)
-	for id := push.ID(math.MaxInt64); id > 0 && all.Len() < most; {
+	w := walks.Get().(*walk)
+	defer w.end()
+	asks := false
+	for id, doubt := push.ID(math.MaxInt64), owed.Len(); id > 0 && doubt > 0; {
 		c.mu.RLock()
 		end, _ := c.search(id)
 		parts := c.parts[max(0, end-slice):end]
@@ -181,12 +185,9 @@ func (c *chunk) pending(most int) *ordset.Words {
 		}
 		for i := range parts {
 			switch p := &parts[i]; {
-			case p.settled == everyone:
-			case p.settled == nil:
-				all.Union(p.target)
-			case p.settled.left:
-				for _, o := range p.settled.list {
-					all.Add(o)
+			case asks:
+				if w.pending(p) {
+					w.put(all)
 				}
 			default:
 				p.leave(one)
@@ -194,8 +195,25 @@ func (c *chunk) pending(most int) *ordset.Words {
 			}
 		}
 		c.mu.RUnlock()
+		*one = ordset.Words{}
+		one.Union(owed)
+		one.Subtract(all)
+		doubt = one.Len()
+		if asks = doubt <= few; asks {
+			w.list = one.List(w.list[:0])
+			w.ready()
+		}
 	}
 	return all
+}
+
+// put adds those who were hit to all.
+func (w *walk) put(all *ordset.Words) {
+	for i, word := range w.hits {
+		for ; word != 0; word &= word - 1 {
+			all.Add(w.list[i<<6+bits.TrailingZeros64(word)])
+		}
+	}
 }
 
 // Tidy lets what says that nothing is owed shrink to what is owed. To be called every few seconds.

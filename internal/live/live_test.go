@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -190,6 +191,62 @@ func TestWhoIsSettledFallsOutOfTheSupersetWhenItIsTidied(t *testing.T) {
 	s.Tidy()
 	if s.MayOwe(1, 80_000) || s.MayOwe(1, 99_500) {
 		t.Error("something is owed without a push")
+	}
+}
+
+func TestTheSupersetIsRightWithManyPushesAndFewInDoubt(t *testing.T) {
+	const devices, pushes = 3000, 900
+	r := rand.New(rand.NewPCG(1, 1))
+	s, m := live.New(nil), model{}
+	for i := range pushes {
+		p := live.Push{App: 1, ID: push.ID(i + 1), Target: new(ordset.Set), Settled: new(ordset.Set), Released: push.Everybody, Held: i%5 == 0}
+		for range 4 {
+			p.Target.Add(push.Ordinal(r.IntN(devices)))
+		}
+		if i == pushes-1 {
+			for o := range push.Ordinal(devices) {
+				p.Target.Add(o)
+			}
+		}
+		if i%3 == 0 {
+			p.Settled.Union(p.Target)
+		}
+		m.begin(p)
+		must(t, s.Begin(p))
+	}
+	newest := name{1, pushes}
+	for range devices / 3 {
+		o := push.Ordinal(r.IntN(devices))
+		m.settle(newest, ordset.Of(o))
+		s.Settle(1, newest.id, o)
+	}
+	owed, out := new(ordset.Set), 0
+	for n := range m {
+		owed.Union(m.pending(n))
+	}
+	s.Tidy()
+	for o := range push.Ordinal(devices) {
+		if got := s.MayOwe(1, o); got != owed.Has(o) {
+			t.Fatalf("%d is in the superset: %v, want %v", o, got, !got)
+		}
+		if !owed.Has(o) {
+			out++
+		}
+	}
+	if out == 0 || out == devices {
+		t.Errorf("%d of %d devices are owed nothing, want some", out, devices)
+	}
+}
+
+func TestWhatIsSettledFromTheStartIsNotInTheSuperset(t *testing.T) {
+	s := live.New(nil)
+	must(t, s.Begin(live.Push{App: 1, ID: 1, Target: ordset.Of(1, 2, 70_000), Settled: ordset.Of(2, 70_000), Released: push.Everybody}))
+	if !s.MayOwe(1, 1) || s.MayOwe(1, 2) || s.MayOwe(1, 70_000) {
+		t.Errorf("in the superset are 1: %v, 2: %v, 70000: %v; want the first only", s.MayOwe(1, 1), s.MayOwe(1, 2), s.MayOwe(1, 70_000))
+	}
+	must(t, s.Grow(1, 1, ordset.Of(2, 3)))
+	if got := s.Owed(1, 3, 1, nil); len(got) != 1 || s.Pending(1, 1) != 2 {
+		t.Errorf("who was added is owed %v, and %d are pending; want the push, and 2", got, s.Pending(1, 1))
 	}
 }
 

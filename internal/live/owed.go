@@ -160,6 +160,11 @@ func (w *walk) arrange() {
 			w.first = append(w.first, int32(i))
 		}
 	}
+	w.ready()
+}
+
+// ready has w look for what is in w.list.
+func (w *walk) ready() {
 	w.asked.Ask(w.list)
 	n := (len(w.list) + 63) / 64
 	w.hits, w.settled = slices.Grow(w.hits[:0], n)[:n], slices.Grow(w.settled[:0], n)[:n]
@@ -237,37 +242,12 @@ func (p *part) touch() int {
 
 // ask finds who is owed a part of the chunk that begins at base.
 func (w *walk) ask(p *part, base uint64) {
-	if p.settled == everyone {
-		return
-	}
-	clear(w.hits)
-	w.asked.Among(p.target, w.hits)
-	var any uint64
-	for _, word := range w.hits {
-		any |= word
-	}
-	if any == 0 {
+	if !w.pending(p) {
 		return
 	}
 	below := p.live.below.Load()
 	if below <= base { // held, or not released so far
 		return
-	}
-	if s := p.settled; s != nil {
-		clear(w.settled)
-		flip := uint64(0)
-		switch {
-		case s.words != nil:
-			w.asked.AmongWords(s.words, w.settled)
-		default:
-			w.asked.AmongList(s.list, w.settled)
-			if s.left {
-				flip = ^uint64(0)
-			}
-		}
-		for i, word := range w.settled {
-			w.hits[i] &^= word ^ flip
-		}
 	}
 	for i, word := range w.hits {
 		for ; word != 0; word &= word - 1 {
@@ -277,4 +257,36 @@ func (w *walk) ask(p *part, base uint64) {
 			}
 		}
 	}
+}
+
+// pending makes w.hits those asked who are pending of p, and reports whether somebody may be.
+func (w *walk) pending(p *part) bool {
+	if p.settled == everyone {
+		return false
+	}
+	clear(w.hits)
+	w.asked.Among(p.target, w.hits)
+	var any uint64
+	for _, word := range w.hits {
+		any |= word
+	}
+	s := p.settled
+	if any == 0 || s == nil {
+		return any != 0
+	}
+	clear(w.settled)
+	flip := uint64(0)
+	switch {
+	case s.words != nil:
+		w.asked.AmongWords(s.words, w.settled)
+	default:
+		w.asked.AmongList(s.list, w.settled)
+		if s.left {
+			flip = ^uint64(0)
+		}
+	}
+	for i, word := range w.settled {
+		w.hits[i] &^= word ^ flip
+	}
+	return true
 }

@@ -25,7 +25,6 @@ type house struct {
 	pushes      map[push.ID]push.Push
 	keys        map[string]claim  // by namespace and value
 	fired       []push.Occurrence // in order
-	sent        []push.Request    // what they sent
 	fireFails   func(push.Occurrence) error
 	endFails    error // of EndSchedule
 	addFails    error // AddSchedule commits, and says this
@@ -56,6 +55,13 @@ func (h *house) setJump(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.jump = d
+}
+
+// set changes h, whoever else uses it.
+func (h *house) set(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
 }
 
 func (h *house) open() *schedule.Schedules {
@@ -375,7 +381,7 @@ func (h *house) Fire(_ context.Context, o push.Occurrence, r push.Request) (push
 	}
 	o.State = push.OccurrenceFired
 	h.occurrences[o.ID] = o
-	h.fired, h.sent = append(h.fired, o), append(h.sent, r)
+	h.fired = append(h.fired, o)
 	p := push.Push{ID: o.ID, App: o.App, Kind: push.Bulk, State: push.Sending, Start: o.At, Schedule: o.Schedule, Request: r}
 	h.pushes[o.ID] = p
 	return p, nil
@@ -427,6 +433,27 @@ func (h *house) times() (all []time.Time, twice bool) {
 		seen[o.ID] = true
 	}
 	return all, twice
+}
+
+// made returns how many schedules and pushes there are.
+func (h *house) made() (schedules, pushes int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.schedules), len(h.pushes)
+}
+
+// firings returns what has fired.
+func (h *house) firings() []push.Occurrence {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.fired)
+}
+
+// one returns a push.
+func (h *house) one(id push.ID) push.Push {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pushes[id]
 }
 
 // states counts the occurrences by state.

@@ -71,8 +71,9 @@ func TestWhatIsRefused(t *testing.T) {
 				if fieldOf(err) != tt.field || (err == nil) != (tt.field == "") || err != nil && p.ID != 0 {
 					t.Fatalf("got %v, field %q; want %q", err, fieldOf(err), tt.field)
 				}
-				if want := map[bool]int{true: 1, false: 0}[err == nil]; len(h.schedules) != want || len(h.pushes) != 0 {
-					t.Errorf("got %d schedules and %d pushes, want %d and none", len(h.schedules), len(h.pushes), want)
+				schedules, pushes := h.made()
+				if want := map[bool]int{true: 1, false: 0}[err == nil]; schedules != want || pushes != 0 {
+					t.Errorf("got %d schedules and %d pushes, want %d and none", schedules, pushes, want)
 				}
 				if kind := push.KindOf(err); err != nil && kind != push.Invalid && kind != push.NotFound {
 					t.Errorf("got kind %v", kind)
@@ -113,7 +114,7 @@ func TestWhatStartsAtOnceIsHandedOn(t *testing.T) {
 	s := h.open()
 	r := push.Request{App: 7, Open: true, Key: push.Key{Value: "k"}, AllowUnknown: true} // whatever it is: it is dispatch's
 	p, err := s.Accept(t.Context(), r)
-	if err != nil || !cmp.Equal(p.Request, r) || len(h.schedules) != 0 {
+	if n, _ := h.made(); err != nil || !cmp.Equal(p.Request, r) || n != 0 {
 		t.Errorf("got %+v, %v", p, err)
 	}
 }
@@ -221,13 +222,14 @@ func TestAnAnswerThatWasLost(t *testing.T) {
 		defer run(t, s)()
 		r := daily(y2k, "09:30:00", 0)
 		r.Key = push.Key{Namespace: "rest", Value: "k"}
-		h.addFails = &push.Error{Kind: push.Unavailable}
+		h.set(func() { h.addFails = &push.Error{Kind: push.Unavailable} })
 		if _, err := s.Accept(t.Context(), r); !errors.Is(err, push.Unavailable) {
 			t.Fatalf("got %v, want unavailable", err)
 		}
-		h.addFails = nil
-		if _, err := s.Accept(t.Context(), r); err != nil || len(h.schedules) != 1 {
-			t.Errorf("again: %v, %d schedules", err, len(h.schedules))
+		h.set(func() { h.addFails = nil })
+		_, err := s.Accept(t.Context(), r)
+		if n, _ := h.made(); err != nil || n != 1 {
+			t.Errorf("again: %v, %d schedules", err, n)
 		}
 		sleep(24 * time.Hour)
 		if got, twice := h.times(); len(got) != 1 || twice {
@@ -315,7 +317,7 @@ func TestEditARecurringSchedule(t *testing.T) {
 						t.Errorf("the occurrence of day %d has lost its id", day)
 					}
 				}
-				sleep(10 * 24 * time.Hour)
+				sleep(5 * 24 * time.Hour)
 				if fired, twice := h.times(); !cmp.Equal(fired[1:], tt.want) || twice {
 					t.Errorf("fired %v, twice %v; want %v", fired[1:], twice, tt.want)
 				}
@@ -348,8 +350,8 @@ func TestEditAPushThatWaits(t *testing.T) {
 				if fieldOf(err) != tt.field || (err == nil) != (tt.field == "") {
 					t.Fatalf("got %v, field %q; want %q", err, fieldOf(err), tt.field)
 				}
-				if err == nil && (got.Every != "once" || !got.Next.Equal(*policy.StartAt) || string(h.pushes[p.ID].Request.Message.Data) != "2") {
-					t.Errorf("got %+v; the push is %+v", got, h.pushes[p.ID])
+				if err == nil && (got.Every != "once" || !got.Next.Equal(*policy.StartAt) || string(h.one(p.ID).Request.Message.Data) != "2") {
+					t.Errorf("got %+v; the push is %+v", got, h.one(p.ID))
 				}
 			})
 		})
@@ -379,7 +381,7 @@ func TestCancel(t *testing.T) {
 		if _, err := s.EditSchedule(t.Context(), 1, whole.ID, push.SchedulePatch{}); !errors.Is(err, push.Conflict) {
 			t.Errorf("an edit of it: got %v, want a conflict", err)
 		}
-		if got, err := s.CancelSchedule(t.Context(), 1, once.ID); err != nil || got.State != push.ScheduleCancelled || h.pushes[once.ID].State != push.Cancelled {
+		if got, err := s.CancelSchedule(t.Context(), 1, once.ID); err != nil || got.State != push.ScheduleCancelled || h.one(once.ID).State != push.Cancelled {
 			t.Errorf("a push that waits: got %+v, %v", got, err)
 		}
 		if got, did, err := s.Cancel(t.Context(), 1, asPush.ID); err != nil || !did || got.State != push.Cancelled || got.ID != asPush.ID {
@@ -455,8 +457,8 @@ func TestListSchedules(t *testing.T) {
 	if err != nil || len(once) != 1 || once[0].ID != want[1] || once[0].State != push.OccurrenceWaiting {
 		t.Errorf("of a push that waits: got %+v, %v", once, err)
 	}
-	if _, err := s.CancelOccurrence(t.Context(), 1, want[1], want[1]); err != nil || h.pushes[want[1]].State != push.Cancelled {
-		t.Errorf("the push is %v, %v; want it cancelled", h.pushes[want[1]].State, err)
+	if _, err := s.CancelOccurrence(t.Context(), 1, want[1], want[1]); err != nil || h.one(want[1]).State != push.Cancelled {
+		t.Errorf("the push is %v, %v; want it cancelled", h.one(want[1]).State, err)
 	}
 	for name, err := range map[string]error{
 		"find": second(s.FindSchedule(t.Context(), 2, want[0])), "occurrences": second(s.OccurrencesOf(t.Context(), 2, want[0])),
@@ -484,7 +486,7 @@ func TestAllAtOnce(t *testing.T) {
 			}
 			wg.Go(func() {
 				for day := range 6 {
-					time.Sleep(y2k.Add(9*time.Hour+30*time.Minute).AddDate(0, 0, day).Sub(time.Now())) // ok: synctest's time
+					time.Sleep(time.Until(y2k.Add(9*time.Hour+30*time.Minute).AddDate(0, 0, day))) // ok: synctest's time
 					edit(t, s, p.ID, i+day)
 				}
 			})
@@ -495,7 +497,7 @@ func TestAllAtOnce(t *testing.T) {
 			t.Error("an occurrence fired twice")
 		}
 		seen := map[string]bool{}
-		for _, o := range h.fired {
+		for _, o := range h.firings() {
 			key := fmt.Sprint(o.Schedule, o.At)
 			if seen[key] {
 				t.Errorf("schedule %d fired twice at %v", o.Schedule, o.At)

@@ -95,8 +95,8 @@ func (c client) createAppWith(t *testing.T, name, zone string, settings map[stri
 	return made
 }
 
-// register registers n devices of an app, several at a time.
-func (c client) register(t *testing.T, app card, n int) []device.Identity {
+// registerAll registers n devices of an app, several at a time.
+func (c client) registerAll(t *testing.T, app card, n int) []device.Identity {
 	t.Helper()
 	const atOnce = 8
 	ids := make([]device.Identity, n)

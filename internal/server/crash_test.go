@@ -184,7 +184,7 @@ func newCrashFleet(t *testing.T, n *killed) *crashFleet {
 		t: t, node: n, client: client{base: "http://" + n.config.HTTP, token: n.token},
 		got: make([]map[string]int, crashDevices), promised: make([]map[string]bool, crashDevices), cancelled: map[string]bool{},
 	}
-	f.ids = f.client.register(t, f.client.createApp(t, "crash"), crashDevices)
+	f.ids = f.client.registerAll(t, f.client.createApp(t, "crash"), crashDevices)
 	for i := range crashDevices {
 		f.got[i], f.promised[i] = map[string]int{}, map[string]bool{}
 	}
