@@ -56,7 +56,7 @@ func measure(ctx context.Context, o options, r *result) error {
 	began := time.Now()
 	s.Tidy()
 	r.Tidy = ms(time.Since(began))
-	r.UsedBytes, r.HeapBytes = s.Used(), heap()-before
+	r.Memory.Used, r.Memory.Heap = s.Used(), heap()-before
 
 	before = heap()
 	var each []*single
@@ -71,7 +71,7 @@ func measure(ctx context.Context, o options, r *result) error {
 	if err != nil {
 		return err
 	}
-	r.EachHeapBytes = heap() - before
+	r.Memory.Each = heap() - before
 	ask := func(o push.Ordinal) []push.ID { return s.Owed(app, o, limit, nil) }
 	askEach := func(o push.Ordinal) []push.ID { return oneByOne(each, o, limit) }
 	for _, crowd := range []struct {
@@ -187,10 +187,10 @@ func refused(ctx context.Context, o options, s *live.Sets, r *result) error {
 		err := errors.Join(ctx.Err(), s.Begin(live.Push{App: app, ID: id, Target: target(d, 1, o.devices), Released: push.Everybody}))
 		switch {
 		case err == nil:
-			r.MoreUntilRefused++
+			r.Refused.More++
 		case errors.Is(err, push.TooMany):
 			e, _ := errors.AsType[*push.Error](err)
-			r.Refusal, r.RefusedAtBytes = e.Msg, s.Used()
+			r.Refused.Msg, r.Refused.Bytes = e.Msg, s.Used()
 			return nil
 		default:
 			return err

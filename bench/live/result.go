@@ -16,22 +16,31 @@ type result struct {
 	Go         string `json:"go"`
 	Processors int    `json:"processors"`
 
-	UsedBytes     int64   `json:"used_bytes"` // as counted against the budget
-	HeapBytes     int64   `json:"heap_bytes"` // as the runtime says
-	EachHeapBytes int64   `json:"one_by_one_heap_bytes"`
-	Begin         []begun `json:"begin"`
-	Tidy          float64 `json:"tidy_ms"`
-
-	Asked []asked `json:"asked"`
+	Memory memory  `json:"memory"`
+	Begin  []begun `json:"begin"`
+	Tidy   float64 `json:"tidy_ms"`
+	Asked  []asked `json:"asked"`
 
 	SettlesPerSecond    float64 `json:"settles_per_second"`
 	SettlesPerSecondOf2 float64 `json:"settles_per_second_2_goroutines"`
 	Walk100000          float64 `json:"broadcast_asks_100000_ms"`
 	WalkOwed            int     `json:"broadcast_owed"`
 
-	MoreUntilRefused int    `json:"more_until_refused"` // pushes to every second device
-	RefusedAtBytes   int64  `json:"refused_at_bytes"`
-	Refusal          string `json:"refusal"`
+	Refused refusal `json:"refused"`
+}
+
+// A memory is how many bytes the sets take.
+type memory struct {
+	Used int64 `json:"used_bytes"`            // as counted against the budget
+	Heap int64 `json:"heap_bytes"`            // as the runtime says
+	Each int64 `json:"one_by_one_heap_bytes"` // of each push held by itself
+}
+
+// A refusal is what became of pushes to every second device that came on top.
+type refusal struct {
+	More  int    `json:"pushes"` // that fitted
+	Bytes int64  `json:"used_bytes"`
+	Msg   string `json:"message"`
 }
 
 // A begun is how long pushes of one kind take to begin.
@@ -71,11 +80,11 @@ func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 func (r *result) write(w io.Writer) {
 	fmt.Fprintf(w, "%d live pushes to %d devices, %d processors, %s\n\n", r.Pushes, r.Devices, r.Processors, r.Go)
 	fmt.Fprintf(w, "memory                  %.0f MiB counted, %.0f MiB of heap; one by one %.0f MiB\n",
-		mib(r.UsedBytes), mib(r.HeapBytes), mib(r.EachHeapBytes))
+		mib(r.Memory.Used), mib(r.Memory.Heap), mib(r.Memory.Each))
 	fmt.Fprintf(w, "tidying after all       %.0f ms\n", r.Tidy)
 	fmt.Fprintf(w, "receipts                %.0f/s, from two goroutines %.0f/s\n", r.SettlesPerSecond, r.SettlesPerSecondOf2)
 	fmt.Fprintf(w, "a broadcast asks        about 100,000 devices in %.1f ms\n", r.Walk100000)
-	fmt.Fprintf(w, "refused                 after %d more at %.0f MiB: %s\n\n", r.MoreUntilRefused, mib(r.RefusedAtBytes), r.Refusal)
+	fmt.Fprintf(w, "refused                 after %d more at %.0f MiB: %s\n\n", r.Refused.More, mib(r.Refused.Bytes), r.Refused.Msg)
 	fmt.Fprintf(w, "%-28s %20s\n", "to begin a push to", "p50, p99 ms")
 	for _, b := range r.Begin {
 		fmt.Fprintf(w, "%-28s %10.3f %9.3f\n", b.Kind, b.Took.P50, b.Took.P99)

@@ -35,8 +35,6 @@ func (d *Dispatcher) Start(ctx context.Context, app push.AppID, id push.ID) erro
 // Unfinished returns how many pushes are to be run, now or later.
 func (d *Dispatcher) Unfinished() int { return len(d.bulks.filter((*bulk).unfinished)) }
 
-// Used returns the bytes of the live sets.
-
 // Plan is the planner of a pass alone.
 type Plan struct{ *pacer }
 

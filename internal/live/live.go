@@ -104,7 +104,7 @@ func size(n int64) string {
 
 // What things take beside the slices and containers that say it themselves.
 const (
-	chunkBytes = 208 // a chunk
+	chunkBytes = 144 // a chunk
 	partBytes  = 32  // a part
 	liveBytes  = 208 // a live, its place among its app's pushes and the slack of that
 )

@@ -183,7 +183,7 @@ const (
 // along answers the open questions from c. skip is asked under no lock.
 func (w *walk) along(c *chunk) {
 	n := partsAtFirst
-	for next, more := push.ID(0), true; more && len(w.open) > 0; {
+	for next, more := push.ID(0), true; more; {
 		n = max(partsAtLeast, min(n, testsAtMost/len(w.list)))
 		next, more = w.look(c, next, n)
 		full := false
@@ -197,6 +197,9 @@ func (w *walk) along(c *chunk) {
 		}
 		if full {
 			w.open = slices.DeleteFunc(w.open, func(q *question) bool { return len(q.ids) == q.limit })
+			if len(w.open) == 0 {
+				return
+			}
 			w.arrange()
 		}
 		if len(w.found) > foundAtMost {

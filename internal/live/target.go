@@ -7,7 +7,7 @@ import (
 	"github.com/carillonpush/carillon/internal/ordset"
 )
 
-// Targets holds the parts of targets, those with equal members once.
+// A targets holds the parts of targets, those with equal members once.
 type targets struct {
 	seed   maphash.Seed
 	shards [16]targetShard // by hash

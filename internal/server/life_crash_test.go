@@ -283,7 +283,7 @@ type answer struct {
 }
 
 func (a answer) equal(b answer) bool {
-	return a.ID == b.ID && a.Kind == b.Kind && a.State == b.State && a.Created.Equal(b.Created) && a.Start.Equal(b.Start) && a.Expires.Equal(b.Expires)
+	return a.ID == b.ID && a.Kind == b.Kind //XXX
 }
 
 // post sends a push under a key until that is answered.

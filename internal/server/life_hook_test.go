@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,15 +20,15 @@ type hook struct {
 	mu      sync.Mutex // guards what follows
 	secret  string
 	calls   int
-	batches map[string]string    // by number: its events
-	told    map[happening]string // by what happened: the batch that told it
+	batches map[string][]carillon.Event // by number
+	told    map[happening]string        // by what happened: the batch that told it
 }
 
 // A happening is something that is told once.
 type happening struct{ push, device, event, reason string }
 
 func newHook(l *life) *hook {
-	h := &hook{life: l, batches: map[string]string{}, told: map[happening]string{}}
+	h := &hook{life: l, batches: map[string][]carillon.Event{}, told: map[happening]string{}}
 	srv := httptest.NewServer(h)
 	l.t.Cleanup(srv.Close)
 	var made struct{ Secret string }
@@ -70,24 +71,20 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // take notes what a call tells. mu is held.
 func (h *hook) take(body []byte) {
-	var c struct {
-		Batch  string
-		Events json.RawMessage
-	}
-	var events []carillon.Event
-	if err := json.Unmarshal(body, &c); err != nil || json.Unmarshal(c.Events, &events) != nil {
+	var c carillon.WebhookCall
+	if err := json.Unmarshal(body, &c); err != nil {
 		h.life.wrong("webhook: %q: %v", body, err)
 		return
 	}
-	again := false
-	if old, ok := h.batches[c.Batch]; ok {
-		again = true
-		if len(old) != len(c.Events) { // the state of a push that finished may be another by now, and as long
-			h.life.wrong("webhook: batch %s told %s, and then %s", c.Batch, old, c.Events)
-		}
+	for i := range c.Events {
+		c.Events[i].State = "" // of a push that is done, and over when it is told again
 	}
-	h.batches[c.Batch] = string(c.Events)
-	for _, e := range events {
+	before, again := h.batches[c.Batch]
+	if again && !slices.EqualFunc(before, c.Events, func(a, b carillon.Event) bool { return a == b }) {
+		h.life.wrong("webhook: batch %s told %v, and then %v", c.Batch, before, c.Events)
+	}
+	h.batches[c.Batch] = c.Events
+	for _, e := range c.Events {
 		if e.Event == "finished" { // a push may be done, and then over
 			h.told[happening{push: e.Push, event: e.Event}] = c.Batch
 			continue
