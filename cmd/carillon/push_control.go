@@ -87,8 +87,14 @@ func (c *pushShowCmd) Run(ctx context.Context, s *streams) error {
 		name  string
 		count int
 	}{
-		{"target", r.Target}, {"sent", r.Sent}, {"delivered", r.Delivered}, {"displayed", r.Displayed}, {"opened", r.Opened},
-		{"clicked", r.Clicked}, {"dismissed", r.Dismissed}, {"pending", r.Pending},
+		{"target", r.Target},
+		{"sent", r.Sent},
+		{"delivered", r.Delivered},
+		{"displayed", r.Displayed},
+		{"opened", r.Opened},
+		{"clicked", r.Clicked},
+		{"dismissed", r.Dismissed},
+		{"pending", r.Pending},
 	} {
 		w.row(n.name, n.count)
 	}
